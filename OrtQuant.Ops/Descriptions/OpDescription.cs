@@ -1,0 +1,48 @@
+namespace OrtQuant.Descriptions;
+
+/// <summary>An input an op declares.</summary>
+/// <param name="Name">Name in the contract table, for example <c>scales</c>.</param>
+/// <param name="Role">What it is for.</param>
+/// <param name="Types">The permitted element types.</param>
+/// <param name="Shape">Its shape in words of the contract, for example <c>[T, G, 16]</c>.</param>
+/// <param name="Optional">Whether it may be absent.</param>
+public sealed record OpInput(string Name, TensorRole Role, IReadOnlyList<ElementType> Types, string Shape, bool Optional = false);
+
+/// <summary>An output an op declares.</summary>
+/// <param name="Name">Name in the contract table.</param>
+/// <param name="Types">The element types it can have.</param>
+/// <param name="Shape">Its shape in words of the contract.</param>
+public sealed record OpOutput(string Name, IReadOnlyList<ElementType> Types, string Shape);
+
+/// <summary>What decides which function body stands in for an op on one node.</summary>
+/// <param name="Opset">Version of the default ONNX domain that the model imports. A body is inlined into the graph and
+/// resolved against the model's version, whatever the function itself imports (ONNX Runtime 1.29).</param>
+/// <param name="Inputs">Element type of each input of the node, in the order of <see cref="OpDescription.Inputs"/>;
+/// <see cref="ElementType.Undefined"/> where an optional input is absent. Absent trailing inputs may be left out.</param>
+public sealed record FallbackCall(int Opset, IReadOnlyList<ElementType> Inputs)
+{
+    /// <summary>Type of input <paramref name="index"/>, <see cref="ElementType.Undefined"/> when absent.</summary>
+    public ElementType Input(int index) => index < Inputs.Count ? Inputs[index] : ElementType.Undefined;
+}
+
+/// <summary>A custom operator: the contract both sides (C# and native) keep, without any ONNX type.</summary>
+/// <param name="Domain">Operator domain, <c>ortquant</c>.</param>
+/// <param name="Name">Operator name.</param>
+/// <param name="SinceVersion">Version of the domain that introduced it.</param>
+/// <param name="Summary">What it computes, as a formula.</param>
+/// <param name="Inputs">Inputs in order.</param>
+/// <param name="Outputs">Outputs in order.</param>
+/// <param name="Attributes">Attributes, kernels' first, then those of the fallback function.</param>
+/// <param name="Fallback">The body that computes the same thing with standard and <c>com.microsoft</c> ops for a node of the
+/// given kind; <see langword="null"/> where no body exists (the model's opset is too old, see <paramref name="MinimumFallbackOpset"/>).</param>
+/// <param name="MinimumFallbackOpset">Lowest version of the default domain that <paramref name="Fallback"/> can be written in.</param>
+public sealed record OpDescription(
+    string Domain,
+    string Name,
+    int SinceVersion,
+    string Summary,
+    IReadOnlyList<OpInput> Inputs,
+    IReadOnlyList<OpOutput> Outputs,
+    IReadOnlyList<OpAttributeDescription> Attributes,
+    Func<FallbackCall, FunctionBody?> Fallback,
+    int MinimumFallbackOpset);

@@ -1,0 +1,29 @@
+namespace OrtQuant.Descriptions;
+
+/// <summary>What an op's input is for. Inputs stand in this order in every matmul op; the optional ones come last.</summary>
+public enum TensorRole
+{
+    /// <summary>Activations X <c>[..., K]</c>, known at run time only.</summary>
+    Activation,
+
+    /// <summary>Row numbers of a gather op.</summary>
+    Indices,
+
+    /// <summary>Packed codes.</summary>
+    PackedWeight,
+
+    /// <summary>Scales of the groups.</summary>
+    Scale,
+
+    /// <summary>Zero points of the groups.</summary>
+    ZeroPoint,
+
+    /// <summary>Bias <c>[N]</c>, added to the product.</summary>
+    Bias,
+
+    /// <summary>First factor <c>[K, r]</c> of a low-rank correction.</summary>
+    LowRankA,
+
+    /// <summary>Second factor <c>[r, N]</c> of a low-rank correction.</summary>
+    LowRankB,
+}
