@@ -48,3 +48,19 @@ need_dotnet() {
   dotnet --list-sdks | awk -F. '$1 >= 10 { found = 1 } END { exit !found }' ||
     fail "the .NET SDK 10 or newer is needed; found: $(dotnet --list-sdks | cut -d' ' -f1 | paste -sd' ')"
 }
+
+# quietly COMMAND...: shows the command's last line on a terminal, nothing elsewhere, and all of its output when it fails.
+quietly() {
+  local log status=0 width
+  log=$(mktemp)
+  if [ -t 2 ]; then
+    width=$(($(tput cols 2>/dev/null || echo 80) - 6))
+    "$@" </dev/null 2>&1 | tee "$log" | while IFS= read -r line; do printf '\r\033[K    %.*s' "$width" "$line" >&2; done || status=1
+    printf '\r\033[K' >&2
+  else
+    "$@" </dev/null >"$log" 2>&1 || status=1
+  fi
+  [ $status = 0 ] || cat "$log" >&2
+  rm -f "$log"
+  return $status
+}
