@@ -1,0 +1,190 @@
+#include "core/activations.h"
+
+#include <cstring>
+
+namespace ortq {
+namespace {
+
+using group::kStepDepth;
+
+bool IsAligned(const void* data, size_t alignment) {
+  return reinterpret_cast<uintptr_t>(data) % alignment == 0;
+}
+
+/// Copies one quantized row into its place in a panel of `rows` rows.
+void InterleaveQuads(const int8_t* q, int64_t quads, int rows, int row, uint8_t* panel) {
+  for (int64_t i = 0; i < quads; ++i) std::memcpy(panel + (i * rows + row) * 4, q + 4 * i, 4);
+}
+
+/// The same as int16 pairs (k0, k2), (k1, k3): what a multiply of even and odd bytes, both widened, needs.
+void InterleaveWideQuads(const int8_t* q, int64_t quads, int rows, int row, uint8_t* panel) {
+  for (int64_t i = 0; i < quads; ++i) {
+    const int16_t pairs[4] = {q[4 * i], q[4 * i + 2], q[4 * i + 1], q[4 * i + 3]};
+    std::memcpy(panel + (i * rows + row) * 8, pairs, 8);
+  }
+}
+
+/// Row buffers and outputs of the panels; one instance serves all threads, which write disjoint panels.
+class Preparer {
+ public:
+  Preparer(const ActivationRequest& request, const PanelPlan& plan, CallBuffers& buffers)
+      : request_(request),
+        plan_(plan),
+        inputs_(request.kernels, request.type),
+        depth_(request.layout.steps * kStepDepth),
+        quad_bytes_(QuadBytes(request.kernels, request.layout.bits)) {
+    const int64_t M = plan.M;
+    const int64_t blocks = request.layout.blocks;
+    if (request.level == AccuracyLevel::kInt8) {
+      values_ = buffers.Allocate<uint8_t>(M * depth_ / 4 * quad_bytes_);
+      scales_ = buffers.Allocate<float>(M * blocks);
+      offsets_ = buffers.Allocate<int32_t>(M * blocks);
+      row_bytes_ = depth_ + 8 * blocks + 64;
+    } else {
+      float_values_ = buffers.Allocate<float>(M * depth_);
+      sums_ = buffers.Allocate<float>(M * blocks);
+    }
+    if (request.low_rank_a != nullptr) low_rank_ = buffers.Allocate<float>(M * request.rank);
+  }
+
+  /// Bytes of working memory that PreparePanels needs.
+  int64_t RoomBytes() const { return depth_ * 4 + row_bytes_; }
+
+  void PreparePanels(Range panels, uint8_t* room) const {
+    auto* float_room = reinterpret_cast<float*>(room);
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      const int64_t first = plan_.FirstRow(p);
+      for (int r = 0; r < plan_.Rows(p); ++r) {
+        const float* x = inputs_.Row(request_.x, (first + r) * request_.layout.K, request_.layout.K, float_room);
+        if (request_.level == AccuracyLevel::kInt8) {
+          QuantizeInto(p, r, x, room + depth_ * 4);
+        } else {
+          CopyInto(p, r, x);
+        }
+        if (low_rank_ != nullptr) ProjectRow(x, low_rank_ + (first + r) * request_.rank);
+      }
+    }
+  }
+
+  Activations Result() const {
+    return {.plan = plan_,
+            .values = values_,
+            .float_values = float_values_,
+            .scales = scales_,
+            .offsets = offsets_,
+            .sums = sums_,
+            .low_rank = low_rank_};
+  }
+
+ private:
+  void QuantizeInto(int64_t panel, int r, const float* x, uint8_t* room) const {
+    const group::Layout& layout = request_.layout;
+    const int rows = plan_.Rows(panel);
+    const int64_t first = plan_.FirstRow(panel);
+    uint8_t* panel_values = values_ + first * depth_ / 4 * quad_bytes_;
+    float* panel_scales = scales_ + first * layout.blocks;
+    int32_t* panel_offsets = offsets_ + first * layout.blocks;
+
+    auto* row_scales = reinterpret_cast<float*>(room);
+    auto* row_sums = reinterpret_cast<int32_t*>(room + 4 * layout.blocks);
+    const bool in_place = rows == 1 && quad_bytes_ == 4;
+    auto* q = reinterpret_cast<int8_t*>(in_place ? panel_values : room + 8 * layout.blocks);
+    request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, q, row_scales, row_sums);
+    if (!in_place) {
+      (quad_bytes_ == 4 ? InterleaveQuads : InterleaveWideQuads)(q, depth_ / 4, rows, r, panel_values);
+    }
+    const int32_t factor = layout.zp == ZeroPointKind::kNone ? -(1 << (layout.bits - 1)) : -1;
+    for (int64_t b = 0; b < layout.blocks; ++b) {
+      panel_scales[b * rows + r] = row_scales[b];
+      panel_offsets[b * rows + r] = row_sums[b] * factor;
+    }
+  }
+
+  void CopyInto(int64_t panel, int r, const float* x) const {
+    const group::Layout& layout = request_.layout;
+    const int rows = plan_.Rows(panel);
+    const int64_t first = plan_.FirstRow(panel);
+    float* values = float_values_ + first * depth_;
+    for (int64_t k = 0; k < layout.K; ++k) values[k * rows + r] = x[k];
+    for (int64_t k = layout.K; k < depth_; ++k) values[k * rows + r] = 0;
+    const int64_t block = layout.block_steps * kStepDepth;
+    for (int64_t b = 0; b < layout.blocks; ++b) {
+      const int64_t end = std::min(layout.K, (b + 1) * block);
+      double sum = 0;
+      for (int64_t k = b * block; k < end; ++k) sum += static_cast<double>(x[k]);
+      sums_[first * layout.blocks + b * rows + r] = static_cast<float>(sum);
+    }
+  }
+
+  void ProjectRow(const float* x, float* out) const {
+    for (int64_t j = 0; j < request_.rank; ++j) out[j] = 0;
+    for (int64_t k = 0; k < request_.layout.K; ++k) {
+      const float* a = request_.low_rank_a + k * request_.rank;
+      for (int64_t j = 0; j < request_.rank; ++j) out[j] += x[k] * a[j];
+    }
+  }
+
+  const ActivationRequest& request_;
+  PanelPlan plan_;
+  FloatInputs inputs_;
+  int64_t depth_;
+  int quad_bytes_;
+  int64_t row_bytes_ = 0;
+  uint8_t* values_ = nullptr;
+  float* float_values_ = nullptr;
+  float* scales_ = nullptr;
+  int32_t* offsets_ = nullptr;
+  float* sums_ = nullptr;
+  float* low_rank_ = nullptr;
+};
+
+}  // namespace
+
+const float* FloatInputs::Row(const void* data, int64_t begin, int64_t count, float* room) const {
+  if (type_ == ScalarType::kFloat16) {
+    const auto* half = static_cast<const uint16_t*>(data) + begin;
+    kernels_.half_to_float(half, room, count);
+    return room;
+  }
+  const auto* bytes = static_cast<const uint8_t*>(data) + 4 * begin;
+  if (IsAligned(bytes, alignof(float))) return reinterpret_cast<const float*>(bytes);
+  std::memcpy(room, bytes, static_cast<size_t>(count) * 4);
+  return room;
+}
+
+const float* FloatInputs::Tensor(const void* data, int64_t count, CallBuffers& buffers) const {
+  if (data == nullptr) return nullptr;
+  const bool in_place = type_ == ScalarType::kFloat32 && IsAligned(data, alignof(float));
+  return Row(data, 0, count, in_place ? nullptr : buffers.Allocate<float>(count));
+}
+
+group::Int8Panel Activations::Int8(int64_t panel, const group::Layout& layout, int quad_bytes) const {
+  const int64_t first = plan.FirstRow(panel);
+  return {plan.Rows(panel), values + first * layout.steps * kStepDepth / 4 * quad_bytes, scales + first * layout.blocks,
+          offsets + first * layout.blocks};
+}
+
+group::FloatPanel Activations::Float(int64_t panel, const group::Layout& layout) const {
+  const int64_t first = plan.FirstRow(panel);
+  return {plan.Rows(panel), float_values + first * layout.steps * kStepDepth, sums + first * layout.blocks};
+}
+
+int QuadBytes(const group::KernelSet& kernels, int bits) {
+  return kernels.wide_8bit_activations && bits == 8 ? 8 : 4;
+}
+
+Activations PrepareActivations(const ActivationRequest& request, int64_t M, const TaskRunner& runner,
+                               CallBuffers& buffers) {
+  const PanelPlan plan(M, request.max_rows);
+  const Preparer preparer(request, plan, buffers);
+  constexpr double kNanosecondsPerValue = 0.5;
+  const double work = static_cast<double>(M) * static_cast<double>(request.layout.K) *
+                      (kNanosecondsPerValue + 0.1 * static_cast<double>(request.rank));
+  const int64_t tasks = runner.TaskCount(work, plan.panels);
+  const int64_t room_bytes = (preparer.RoomBytes() + 63) / 64 * 64;
+  auto* rooms = buffers.Allocate<uint8_t>(tasks * room_bytes);
+  runner.Run(tasks, [&](int64_t i) { preparer.PreparePanels(Share(plan.panels, tasks, i), rooms + i * room_bytes); });
+  return preparer.Result();
+}
+
+}  // namespace ortq

@@ -1,0 +1,288 @@
+// The driver: one loop nest for every width, instruction set, accuracy level and number of rows.
+//
+//   activations are converted, quantized and interleaved once (core/activations.cc)
+//   for each task = (rows that fit the L2 cache) x (a run of tiles of 16 outputs)
+//     for each tile: for each panel of rows: kernel(tile, panel)        packed weights stay in L1/L2 between panels
+//       epilogue of that piece: low rank, bias, conversion to Y's type
+//
+// K is never cut between threads, so results do not depend on the cut.
+#include "core/matmul.h"
+
+#include <cstring>
+#include <string>
+
+#include "core/activations.h"
+#include "core/error.h"
+
+namespace ortq {
+namespace {
+
+using group::FloatPanel;
+using group::Int8Panel;
+using group::KernelSet;
+using group::kPanelOutputs;
+using group::kStepDepth;
+using group::Layout;
+using group::TileWeights;
+
+constexpr int kMaxPanelRows = 16;
+/// Rows of activations kept in the L2 cache while weights stream past them.
+constexpr int64_t kRowBlockBytes = 384 * 1024;
+constexpr int64_t kMaxRowBlock = 192;
+/// From here on dequantizing a panel of weights once for all rows beats unpacking it for every panel of rows.
+constexpr int64_t kPanelGemmMinRows = 24;
+constexpr int64_t kPanelSteps = 32;
+
+/// Everything one call needs, shared read-only by its tasks.
+struct Call {
+  const KernelSet& kernels;
+  const Layout& layout;
+  const GroupWeights& weights;
+  const Activations& activations;
+  AccuracyLevel level;
+  const float* bias;
+  const float* low_rank_b;
+  int64_t rank;
+  void* y;
+  ScalarType type;
+};
+
+TileWeights Tile(const Call& call, int64_t tile) {
+  const Layout& layout = call.layout;
+  const int64_t group = tile * layout.groups;
+  const auto* zero_points = static_cast<const uint8_t*>(call.weights.zero_points);
+  return {call.weights.codes + tile * layout.tile_code_bytes,
+          static_cast<const uint8_t*>(call.weights.scales) + group * layout.group_scale_bytes,
+          zero_points == nullptr ? nullptr : zero_points + group * layout.group_zero_point_bytes};
+}
+
+/// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.
+class OutputPiece {
+ public:
+  OutputPiece(const Call& call, int64_t first_row, int64_t first_output, int64_t outputs, float* room)
+      : call_(call), first_row_(first_row), first_output_(first_output) {
+    const int64_t N = call.weights.format.N;
+    outputs_ = std::min(outputs, N - first_output);
+    in_place_ = call.type == ScalarType::kFloat32 && outputs_ == outputs &&
+                reinterpret_cast<uintptr_t>(call.y) % alignof(float) == 0;
+    data_ = in_place_ ? static_cast<float*>(call.y) + first_row * N + first_output : room;
+    stride_ = in_place_ ? N : outputs;
+  }
+
+  float* data() const { return data_; }
+  int64_t stride() const { return stride_; }
+
+  void Finish(int64_t rows) const {
+    for (int64_t r = 0; r < rows; ++r) {
+      float* row = data_ + r * stride_;
+      if (call_.low_rank_b != nullptr) AddLowRank(first_row_ + r, row);
+      if (call_.bias != nullptr) {
+        for (int64_t i = 0; i < outputs_; ++i) row[i] += call_.bias[first_output_ + i];
+      }
+      if (!in_place_) Store(first_row_ + r, row);
+    }
+  }
+
+ private:
+  void AddLowRank(int64_t m, float* row) const {
+    const float* t = call_.activations.low_rank + m * call_.rank;
+    for (int64_t j = 0; j < call_.rank; ++j) {
+      const float* b = call_.low_rank_b + j * call_.weights.format.N + first_output_;
+      for (int64_t i = 0; i < outputs_; ++i) row[i] += t[j] * b[i];
+    }
+  }
+
+  void Store(int64_t m, const float* row) const {
+    const int64_t index = m * call_.weights.format.N + first_output_;
+    if (call_.type == ScalarType::kFloat16) {
+      call_.kernels.float_to_half(row, static_cast<uint16_t*>(call_.y) + index, outputs_);
+    } else {
+      std::memcpy(static_cast<uint8_t*>(call_.y) + 4 * index, row, static_cast<size_t>(outputs_) * 4);
+    }
+  }
+
+  const Call& call_;
+  int64_t first_row_;
+  int64_t first_output_;
+  int64_t outputs_;
+  bool in_place_;
+  float* data_;
+  int64_t stride_;
+};
+
+void MultiplyTiles(const Call& call, Range panels, Range tiles) {
+  alignas(64) float room[kMaxPanelRows * kTileOutputs];
+  const Layout& layout = call.layout;
+  const int quad_bytes = QuadBytes(call.kernels, layout.bits);
+  for (int64_t t = tiles.begin; t < tiles.end; ++t) {
+    const TileWeights tile = Tile(call, t);
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      const OutputPiece piece(call, call.activations.plan.FirstRow(p), t * kTileOutputs, kTileOutputs, room);
+      const int rows = call.activations.plan.Rows(p);
+      if (call.level == AccuracyLevel::kInt8) {
+        const Int8Panel panel = call.activations.Int8(p, layout, quad_bytes);
+        call.kernels.int8_kernel(layout.bits, rows)(layout, tile, panel, piece.data(), piece.stride());
+      } else {
+        const FloatPanel panel = call.activations.Float(p, layout);
+        call.kernels.float_kernel(layout.bits, rows)(layout, tile, panel, piece.data(), piece.stride());
+      }
+      piece.Finish(rows);
+    }
+  }
+}
+
+/// Float level, many rows: two tiles are dequantized a stretch of K at a time, and every panel multiplies with that.
+void MultiplyDequantized(const Call& call, Range panels, Range tile_pairs) {
+  alignas(64) float w[kPanelSteps * kStepDepth * kPanelOutputs];
+  alignas(64) float room[kMaxRowBlock * kPanelOutputs];
+  const Layout& layout = call.layout;
+  const PanelPlan& plan = call.activations.plan;
+  const int64_t first_row = plan.FirstRow(panels.begin);
+  const int64_t last_tile = call.weights.format.Tiles() - 1;
+  const auto dequantize = call.kernels.dequantize(layout.bits);
+  for (int64_t pair = tile_pairs.begin; pair < tile_pairs.end; ++pair) {
+    const TileWeights tiles[2] = {Tile(call, 2 * pair), Tile(call, std::min(2 * pair + 1, last_tile))};
+    const OutputPiece piece(call, first_row, pair * kPanelOutputs, kPanelOutputs, room);
+    for (int64_t s = 0; s < layout.steps; s += kPanelSteps) {
+      const int64_t end = std::min(layout.steps, s + kPanelSteps);
+      dequantize(layout, tiles, s, end, w);
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        const FloatPanel panel = call.activations.Float(p, layout);
+        call.kernels.panel_gemm(panel.rows)(panel.values + s * kStepDepth * panel.rows, w, (end - s) * kStepDepth,
+                                            s != 0, piece.data() + (plan.FirstRow(p) - first_row) * piece.stride(),
+                                            piece.stride());
+      }
+    }
+    piece.Finish(plan.FirstRow(panels.end) - first_row);
+  }
+}
+
+/// Estimated time of a call on one thread: the larger of moving the weights and multiplying.
+double EstimateNanoseconds(const GroupFormat& format, AccuracyLevel level, int64_t M) {
+  const double weights = static_cast<double>(format.N) * static_cast<double>(format.K);
+  const double bytes_per_nanosecond = 25;
+  const double products_per_nanosecond = level == AccuracyLevel::kInt8 ? 120 : 30;
+  return std::max(weights * format.bits / 8 / bytes_per_nanosecond,
+                  weights * static_cast<double>(M) / products_per_nanosecond);
+}
+
+}  // namespace
+
+struct MatMulNBits::State {
+  GroupFormat format;
+  AccuracyLevel level;
+  const KernelSet& kernels;
+  Layout layout;
+  std::string name;
+};
+
+MatMulNBits::MatMulNBits(std::unique_ptr<State> state) : state_(std::move(state)) {}
+MatMulNBits::MatMulNBits(MatMulNBits&&) noexcept = default;
+MatMulNBits& MatMulNBits::operator=(MatMulNBits&&) noexcept = default;
+MatMulNBits::~MatMulNBits() = default;
+
+MatMulNBits MatMulNBits::Create(const GroupFormat& format, AccuracyLevel level, Isa isa) {
+  format.Validate();
+  const KernelSet& kernels = group::KernelsFor(isa);
+  std::string name = std::string(IsaName(isa)) + (level == AccuracyLevel::kInt8 ? " int8 " : " float ") +
+                     std::to_string(format.bits) + "-bit";
+  return MatMulNBits(
+      std::unique_ptr<State>(new State{format, level, kernels, group::MakeLayout(format), std::move(name)}));
+}
+
+const char* MatMulNBits::kernel_name() const {
+  return state_->name.c_str();
+}
+
+Isa MatMulNBits::isa() const {
+  return state_->kernels.isa;
+}
+
+void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, const void* x, void* y, ScalarType type,
+                      int64_t M, const ParallelFor& parallel, const Scratch& scratch) const {
+  const auto& [format, level, kernels, layout, name] = *state_;
+  if (type != ScalarType::kFloat32 && type != ScalarType::kFloat16) {
+    ThrowInvalid("X has ONNX type ", static_cast<int>(type), "; permitted: 1 (float), 10 (float16)");
+  }
+  if (M < 0) ThrowInvalid("M is ", M, "; permitted: 0 and more");
+  if (M == 0) return;
+
+  CallBuffers buffers(scratch);
+  const TaskRunner runner(parallel);
+  const FloatInputs inputs(kernels, type);
+  const bool low_rank = epilogue.low_rank_a != nullptr && epilogue.low_rank_b != nullptr && epilogue.rank > 0;
+  const bool dequantized = level == AccuracyLevel::kFloat && M >= kPanelGemmMinRows && kernels.dequantize != nullptr;
+  const float* low_rank_a = low_rank ? inputs.Tensor(epilogue.low_rank_a, format.K * epilogue.rank, buffers) : nullptr;
+  const int max_rows = level == AccuracyLevel::kInt8 ? kernels.max_int8_rows : kernels.max_float_rows;
+  const Activations activations = PrepareActivations(
+      {kernels, layout, level, type, x, low_rank_a, low_rank ? epilogue.rank : 0, max_rows}, M, runner, buffers);
+  const Call call{kernels,
+                  layout,
+                  weights,
+                  activations,
+                  level,
+                  inputs.Tensor(epilogue.bias, format.N, buffers),
+                  low_rank ? inputs.Tensor(epilogue.low_rank_b, epilogue.rank * format.N, buffers) : nullptr,
+                  epilogue.rank,
+                  y,
+                  type};
+
+  // Row blocks that stay in L2, then as many output ranges as threads can use.
+  const int64_t row_bytes =
+      layout.steps * kStepDepth * (level == AccuracyLevel::kInt8 ? QuadBytes(kernels, layout.bits) / 4 : 4);
+  const int64_t rows_per_block =
+      dequantized ? kMaxRowBlock : std::clamp<int64_t>(kRowBlockBytes / row_bytes, max_rows, kMaxRowBlock);
+  const int64_t panels = activations.plan.panels;
+  const int64_t row_blocks = (panels + rows_per_block / max_rows - 1) / (rows_per_block / max_rows);
+  const int64_t units = dequantized ? (format.Tiles() + 1) / 2 : format.Tiles();
+  const int64_t tasks = runner.TaskCount(EstimateNanoseconds(format, level, M), units * row_blocks);
+  const int64_t ranges = std::min(units, (tasks + row_blocks - 1) / row_blocks);
+  runner.Run(row_blocks * ranges, [&](int64_t i) {
+    const Range rows = Share(panels, row_blocks, i / ranges);
+    const Range outputs = Share(units, ranges, i % ranges);
+    (dequantized ? MultiplyDequantized : MultiplyTiles)(call, rows, outputs);
+  });
+}
+
+namespace group {
+
+Layout MakeLayout(const GroupFormat& format) {
+  Layout layout{};
+  layout.bits = format.bits;
+  layout.half_scales = format.scale_type == ScalarType::kFloat16;
+  layout.half_zero_points = format.zp_type == ScalarType::kFloat16;
+  layout.zero_point_bits = format.ZeroPointBits();
+  layout.zp = format.zp;
+  layout.K = format.K;
+  layout.steps = (format.K + kStepDepth - 1) / kStepDepth;
+  // One group has the whole row, whose length need not be a multiple of anything; several have a power of two each.
+  const bool one_group = format.Groups() == 1;
+  const int64_t group_steps = one_group ? layout.steps : format.block / kStepDepth;
+  layout.block_steps = one_group ? kMaxBlockSteps : std::min<int64_t>(kMaxBlockSteps, group_steps);
+  layout.blocks = (layout.steps + layout.block_steps - 1) / layout.block_steps;
+  layout.blocks_per_group = one_group ? layout.blocks : group_steps / layout.block_steps;
+  layout.groups = format.Groups();
+  layout.tile_code_bytes = format.Chunks() * 64 * format.bits;
+  layout.group_scale_bytes = kTileOutputs * (layout.half_scales ? 2 : 4);
+  layout.group_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? kTileOutputs * layout.zero_point_bits / 8
+                                  : layout.half_zero_points            ? 2 * kTileOutputs
+                                                                       : 4 * kTileOutputs;
+  return layout;
+}
+
+const KernelSet& KernelsFor(Isa isa) {
+  ParseIsa(IsaName(isa));
+  switch (isa) {
+#if defined(ORTQUANT_X86_KERNELS)
+    case Isa::kAvx512:
+      return Avx512Kernels();
+    case Isa::kAvx2:
+      return Avx2Kernels();
+#endif
+    default:
+      return ReferenceKernels();
+  }
+}
+
+}  // namespace group
+}  // namespace ortq
