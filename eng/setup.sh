@@ -159,7 +159,7 @@ include_dir() {
   if [ -e "$STAGE/onnxruntime/.complete" ]; then echo "$STAGE/onnxruntime/include"; return; fi
   need_dotnet
   step "restoring ONNX Runtime $ORT"
-  dotnet restore "$ORTQUANT_ROOT/OrtQuant.Ops/OrtQuant.Ops.csproj" >&2 || fail "dotnet restore failed"
+  dotnet restore "$ORTQUANT_ROOT/OrtQuant.GraphRewriter/OrtQuant.GraphRewriter.csproj" >&2 || fail "dotnet restore failed"
   for folder in "${NUGET_PACKAGES:-$HOME/.nuget/packages}"/microsoft.ml.onnxruntime{.gpu.linux,.gpu,}/"$ORT"/{build,buildTransitive}/native/include; do
     [ ! -e "$folder/onnxruntime_c_api.h" ] || { echo "$folder"; return; }
   done
