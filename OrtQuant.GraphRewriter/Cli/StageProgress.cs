@@ -14,6 +14,18 @@ internal readonly record struct StageProgress(string Stage, long Done, long Tota
     public double Fraction => Total > 0 ? Math.Clamp((double)Done / Total, 0, 1) : 0;
 }
 
+/// <summary>Adapts the progress of library classes to stages.</summary>
+internal static class StageProgressExtensions
+{
+    /// <summary>Reports counts as the progress of one stage.</summary>
+    public static IProgress<(int Done, int Total)> For(this IProgress<StageProgress> progress, string stage) => new Counter(progress, stage);
+
+    private sealed class Counter(IProgress<StageProgress> progress, string stage) : IProgress<(int Done, int Total)>
+    {
+        public void Report((int Done, int Total) value) => progress.Report(new StageProgress(stage, value.Done, value.Total));
+    }
+}
+
 /// <summary>Progress for logs: a line when a stage begins or ends, and at most one every few seconds between.</summary>
 internal sealed class PlainProgress(TextWriter output) : IProgress<StageProgress>
 {
