@@ -1,0 +1,124 @@
+using OrtQuant.Schemes;
+
+namespace OrtQuant.Tests.Schemes;
+
+/// <summary>The examples of the specifications, against the C# encoder and decoder.</summary>
+[TestClass]
+public sealed class GoldenTests
+{
+    public static IEnumerable<object[]> Examples => GoldenExample.All.Select(example => new object[] { example });
+
+    public static IEnumerable<object[]> Schemes => SchemeCatalog.All.Select(scheme => new object[] { scheme });
+
+    [TestMethod]
+    [DynamicData(nameof(Schemes))]
+    public void EverySchemeHasExamples(IWeightScheme scheme)
+    {
+        var examples = GoldenExample.Of(scheme).ToList();
+
+        Assert.IsGreaterThanOrEqualTo(3, examples.Count(example => example.Source.Contains("SPEC.md", StringComparison.Ordinal)));
+        Assert.IsGreaterThanOrEqualTo(3, examples.Count(example => example.Source.EndsWith(".golden", StringComparison.Ordinal)));
+    }
+
+    [TestMethod]
+    [DynamicData(nameof(Examples))]
+    public void EncodeGivesTheBytes(GoldenExample example)
+    {
+        var actual = example.Scheme.Encode(GridOf(example));
+
+        AssertEqual(example.Tensors, actual, example);
+    }
+
+    [TestMethod]
+    [DynamicData(nameof(Examples))]
+    public void DecodeGivesTheValues(GoldenExample example)
+    {
+        var actual = Decode(example, example.Tensors);
+
+        CollectionAssert.AreEqual(Bits(example.Floats("values")), Bits(actual));
+    }
+
+    [TestMethod]
+    [DynamicData(nameof(Examples))]
+    public void ReadGivesTheGridBack(GoldenExample example)
+    {
+        var grid = example.Scheme.Read([.. example.Tensors.Select(bytes => (ReadOnlyMemory<byte>)bytes)], example.Shape, example.Parameters);
+
+        AssertEqual(example.Tensors, example.Scheme.Encode(grid), example);
+    }
+
+    [TestMethod]
+    [DynamicData(nameof(Examples))]
+    public void RoundToNearestArrivesAtTheBytes(GoldenExample example)
+    {
+        if (!example.Has("weights"))
+        {
+            return;
+        }
+
+        var weights = example.Floats("weights");
+        var k = (int)example.Shape.K;
+        var grid = example.Scheme.CreateGrid(example.Shape, example.Parameters);
+        grid.FitRows(0, (int)example.Shape.N, weights, []);
+        for (var n = 0; n < example.Shape.N; n++)
+        {
+            grid.Round(n, 0, weights.AsSpan(n * k, k), []);
+        }
+
+        AssertEqual(example.Tensors, example.Scheme.Encode(grid), example);
+    }
+
+    /// <summary>Negative control: the comparison sees a single bit.</summary>
+    [TestMethod]
+    [DynamicData(nameof(Examples))]
+    public void AFlippedBitIsSeen(GoldenExample example)
+    {
+        var tensors = example.Tensors;
+        foreach (var tensor in tensors)
+        {
+            tensor[0] ^= 1;
+            var actual = Decode(example, tensors);
+            tensor[0] ^= 1;
+
+            CollectionAssert.AreNotEqual(Bits(example.Floats("values")), Bits(actual));
+        }
+    }
+
+    private static float[] Decode(GoldenExample example, IReadOnlyList<byte[]> tensors)
+    {
+        var values = new float[example.Shape.Count];
+        example.Scheme.Decode([.. tensors.Select(bytes => (ReadOnlyMemory<byte>)bytes)], example.Shape, example.Parameters, values);
+        return values;
+    }
+
+    private static IAffineGrid GridOf(GoldenExample example)
+    {
+        var grid = (IAffineGrid)example.Scheme.CreateGrid(example.Shape, example.Parameters);
+        var (scales, zeroPoints, k) = (example.Floats("group_scales"), example.Floats("group_zero_points"), (int)example.Shape.K);
+        for (var n = 0; n < example.Shape.N; n++)
+        {
+            for (var g = 0; g < grid.GroupCount; g++)
+            {
+                var index = (n * grid.GroupCount) + g;
+                grid.SetGroup(n, g, scales[index], zeroPoints[index]);
+            }
+
+            example.Codes.AsSpan(n * k, k).CopyTo(grid.Codes(n));
+        }
+
+        return grid;
+    }
+
+    private static void AssertEqual(IReadOnlyList<byte[]> expected, IReadOnlyList<byte[]> actual, GoldenExample example)
+    {
+        var specs = example.Scheme.Tensors(example.Shape, example.Parameters);
+        Assert.HasCount(expected.Count, actual);
+        for (var i = 0; i < expected.Count; i++)
+        {
+            Assert.HasCount((int)specs[i].ByteLength, expected[i], $"golden length of {specs[i]}");
+            CollectionAssert.AreEqual(expected[i], actual[i], specs[i].Input);
+        }
+    }
+
+    private static int[] Bits(float[] values) => [.. values.Select(BitConverter.SingleToInt32Bits)];
+}
