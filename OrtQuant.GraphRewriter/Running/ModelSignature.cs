@@ -38,7 +38,7 @@ public sealed class ModelSignature
         InputIds = Find(inputs, "input_ids", "decoder_input_ids");
         AttentionMask = Find(inputs, "attention_mask", "decoder_attention_mask");
         PositionIds = Find(inputs, "position_ids");
-        Logits = Find(outputs, "logits") ?? (outputs is [{ IsFloat: true, Dimensions.Count: 3 } only] && InputIds is not null ? only : null);
+        Logits = Find(outputs, "logits") ?? (InputIds is not null && outputs is [var only] && LooksLikeLogits(only) ? only : null);
         Cache = [.. inputs.Select(PairOf).OfType<CachePair>()];
     }
 
@@ -89,6 +89,10 @@ public sealed class ModelSignature
             throw new RunningException($"{model} is no decoder-only language model: it needs input '{other.Name}'");
         }
     }
+
+    // torch names an output after the module it comes from, e.g. "linear".
+    private static bool LooksLikeLogits(TensorSignature output) =>
+        output is { IsFloat: true, Dimensions.Count: 3 } && !output.Name.Contains("hidden", StringComparison.Ordinal);
 
     private CachePair? PairOf(TensorSignature input)
     {
