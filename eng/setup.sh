@@ -19,20 +19,25 @@ STAGE=$ORTQUANT_CACHE/ort-$ORT
 FEED=$ORTQUANT_CACHE/feed
 FEED_PACKAGES=$ORTQUANT_CACHE/packages
 
-# fetch_npm NAME@VERSION SHA256 DIRECTORY MEMBER...: unpacks members of an npm package, checked, into DIRECTORY.
+# fetch_npm NAME@VERSION MEGABYTES SHA256 DIRECTORY MEMBER...: unpacks members of an npm package, checked, into DIRECTORY.
 fetch_npm() {
-  local package=$1 sha256=$2 directory=$3 work=$ORTQUANT_CACHE/download
-  shift 3
+  local package=$1 megabytes=$2 sha256=$3 directory=$4 work=$ORTQUANT_CACHE/download received
+  shift 4
   need npm:npm node:nodejs
-  rm -rf "$work" && mkdir -p "$work"
-  step "downloading $package"
+  rm -rf "$work" && mkdir -p "$work/npm"
+  step "downloading $package ($megabytes MB)"
   (cd "$work" && npm pack --silent --cache "$work/npm" "$package" >/dev/null) &
   local npm=$!
+  trap "kill $npm 2>/dev/null" EXIT # a background job does not hear Ctrl-C
   while kill -0 $npm 2>/dev/null; do
     sleep 0.5
-    [ ! -t 2 ] || printf '\r    %4d MB' "$(du -sm "$work" | cut -f1)" >&2
+    [ -t 2 ] || continue
+    # npm keeps what it received in its cache before it writes the archive.
+    received=$(du -sm "$work/npm" 2>/dev/null | cut -f1 || true)
+    printf "\r    %3d of %d MB" "$((received < megabytes ? received : megabytes))" "$megabytes" >&2
   done
   [ ! -t 2 ] || printf '\r\033[K' >&2
+  trap - EXIT
   wait $npm || fail "npm could not download $package"
   local archive
   archive=$(echo "$work"/*.tgz)
@@ -47,14 +52,14 @@ fetch_npm() {
 stage_onnxruntime() {
   [ ! -e "$STAGE/onnxruntime/.complete" ] || return 0
   local headers='package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers'
-  fetch_npm com.github.asus4.onnxruntime@0.4.9 e59788788818fdde1b2e522e766a21ba0f7d8391de55737abf81e32cc801785d "$STAGE/onnxruntime" \
+  fetch_npm com.github.asus4.onnxruntime@0.4.9 143 e59788788818fdde1b2e522e766a21ba0f7d8391de55737abf81e32cc801785d "$STAGE/onnxruntime" \
     package/LICENSE package/ThirdPartyNotices.txt package/Runtime package/Plugins/Linux/x64 "$headers"
   (cd "$STAGE/onnxruntime" && mv Plugins/Linux/x64 native && mv "${headers#package/}" include && rm -rf Plugins && mv LICENSE LICENSE.txt && touch .complete)
 }
 
 stage_extensions() {
   [ ! -e "$STAGE/extensions/.complete" ] || return 0
-  fetch_npm com.github.asus4.onnxruntime-extensions@0.4.9 013055b4988fd3b96422c5e916bfc318b1c9eebd8f94600d4018860da1a08b1b \
+  fetch_npm com.github.asus4.onnxruntime-extensions@0.4.9 25 013055b4988fd3b96422c5e916bfc318b1c9eebd8f94600d4018860da1a08b1b \
     "$STAGE/extensions" package/LICENSE package/ThirdPartyNotices.txt package/Plugins/Linux/x64
   (cd "$STAGE/extensions" && mv Plugins/Linux/x64 native && rm -rf Plugins && mv LICENSE LICENSE.txt && touch .complete)
 }
@@ -133,7 +138,7 @@ decide() {
     echo '  <PropertyGroup>'
     echo "    <UseOnnxSharp Condition=\"'\$(UseOnnxSharp)' == ''\">$onnxsharp</UseOnnxSharp>"
     if [ ${#feed[@]} -gt 0 ]; then
-      step "not served: ${feed[*]}; using a local feed" 
+      step "it does not serve it: filling a local feed from npm packages"
       fill_feed "${feed[@]}"
       echo "    <RestoreAdditionalProjectSources>\$(RestoreAdditionalProjectSources);$FEED</RestoreAdditionalProjectSources>"
       # A folder of its own, so that stand-ins never reach other projects of this user.
