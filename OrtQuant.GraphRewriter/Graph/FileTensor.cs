@@ -1,0 +1,25 @@
+using OrtQuant.Descriptions;
+
+namespace OrtQuant.GraphRewriter.Graph;
+
+/// <summary>A tensor whose raw form is a part of a mapped file: an external data file, or the model file itself.</summary>
+internal sealed class FileTensor : LazyTensor
+{
+    private readonly MappedFile _file;
+    private readonly long _offset;
+
+    internal FileTensor(ElementType type, IReadOnlyList<long> shape, MappedFile file, long offset, long byteLength) =>
+        (Type, Shape, _file, _offset, ByteLength) = (type, shape, file, offset, byteLength);
+
+    public override ElementType Type { get; }
+
+    public override IReadOnlyList<long> Shape { get; }
+
+    public override long ByteLength { get; }
+
+    public override void Read(long byteOffset, Span<byte> destination)
+    {
+        CheckRead(byteOffset, destination.Length);
+        _file.Span(_offset + byteOffset, destination.Length).CopyTo(destination);
+    }
+}

@@ -1,0 +1,31 @@
+using Onnx;
+
+namespace OrtQuant.GraphRewriter.Graph;
+
+/// <summary>Walks over the protobuf objects of a model.</summary>
+internal static class ProtoWalk
+{
+    /// <summary>The main graph, and every graph in an attribute, those of functions included.</summary>
+    internal static IEnumerable<GraphProto> Graphs(ModelProto model)
+    {
+        var main = model.Graph is null ? [] : Within(model.Graph, 0).Prepend(model.Graph);
+        return main.Concat(model.Functions.SelectMany(function => function.Node).SelectMany(node => Within(node, 0)));
+    }
+
+    /// <summary>Every tensor that is an attribute of a node.</summary>
+    internal static IEnumerable<TensorProto> AttributeTensors(ModelProto model) =>
+        Graphs(model).SelectMany(graph => graph.Node)
+            .Concat(model.Functions.SelectMany(function => function.Node))
+            .SelectMany(node => node.Attribute)
+            .Concat(model.Functions.SelectMany(function => function.AttributeProto))
+            .SelectMany(attribute => attribute.T is null ? attribute.Tensors : attribute.Tensors.Prepend(attribute.T));
+
+    private static IEnumerable<GraphProto> Within(GraphProto graph, int depth) => graph.Node.SelectMany(node => Within(node, depth));
+
+    private static IEnumerable<GraphProto> Within(NodeProto node, int depth)
+    {
+        if (depth > OnnxModel.DeepestNesting) throw new ModelFormatException($"graphs are nested more than {OnnxModel.DeepestNesting} deep");
+        return node.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
+            .SelectMany(graph => Within(graph, depth + 1).Prepend(graph));
+    }
+}
