@@ -14,13 +14,13 @@ public sealed class DecodingState : IDisposable
     private readonly bool _shared;
     private readonly int _batch;
 
-    internal DecodingState(LanguageModel model, int batch, int capacity)
+    internal DecodingState(LanguageModel model, int batch, int capacity, bool shareBuffer)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batch, 1);
         _model = model;
         _batch = batch;
         Capacity = capacity;
-        _shared = model.Configuration.ShareCacheBuffer && model.Signature.Cache.All(pair => pair.Past.Type == pair.Present.Type);
+        _shared = shareBuffer;
         _cache = [.. model.Signature.Cache.Select(pair => Elements.Allocate(pair.Past.Type, CacheShape(pair, _shared ? capacity : 0)))];
         _binding = model.Session.CreateIoBinding();
         for (var i = 0; i < _cache.Length; i++)

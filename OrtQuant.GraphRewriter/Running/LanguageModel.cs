@@ -25,6 +25,10 @@ public sealed class LanguageModel : IDisposable
     /// <summary>What the files beside the graph say.</summary>
     public ModelConfiguration Configuration { get; }
 
+    /// <summary>Past and present may be one buffer that runs write in place.</summary>
+    public bool CanShareCacheBuffer =>
+        Configuration.ShareCacheBuffer && Signature.Cache.All(pair => pair.Past.Type == pair.Present.Type);
+
     /// <summary>Opens a model.</summary>
     /// <exception cref="RunningException">It cannot be opened or is no decoder-only language model.</exception>
     public static LanguageModel Open(string modelFile, SessionSettings settings)
@@ -46,7 +50,8 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Starts sequences with an empty KV cache.</summary>
     /// <param name="batch">Sequences decoded together, all of one length.</param>
     /// <param name="capacity">Most positions a sequence will have.</param>
-    public DecodingState Start(int batch, int capacity) => new(this, batch, capacity);
+    /// <param name="shareBuffer">Whether past and present are one buffer of full length; null: where <see cref="CanShareCacheBuffer"/>.</param>
+    public DecodingState Start(int batch, int capacity, bool? shareBuffer = null) => new(this, batch, capacity, shareBuffer ?? CanShareCacheBuffer);
 
     /// <summary>Scores of one batch of sequences that are complete: nothing is kept of them.</summary>
     /// <param name="ids">Token ids [batch, count], row-major.</param>

@@ -14,6 +14,9 @@ public sealed record GenerationOptions
     /// <summary>Seed of the draws.</summary>
     public int Seed { get; init; }
 
+    /// <summary>Whether past and present of the KV cache are one buffer; null: where the model allows it.</summary>
+    public bool? ShareCacheBuffer { get; init; }
+
     /// <summary>Ids that end the text; they are not part of it.</summary>
     public IReadOnlyCollection<long> EndOfSequence { get; init; } = [];
 }
@@ -49,7 +52,7 @@ public static class TextGenerator
         LanguageModel model, ReadOnlySpan<long> prompt, GenerationOptions options, Action<long>? onToken = null, CancellationToken cancellation = default)
     {
         var limit = CheckedLength(model, prompt.Length, options.MaxNewTokens);
-        using var state = model.Start(1, limit);
+        using var state = model.Start(1, limit, options.ShareCacheBuffer);
         var sampler = new Sampler(options.Temperature, options.Seed);
         var tokens = new List<long>();
         var scores = Array.Empty<float>();
