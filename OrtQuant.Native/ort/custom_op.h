@@ -1,0 +1,34 @@
+// An op spec as ONNX Runtime's OrtCustomOp.
+#pragma once
+
+#include <vector>
+
+#include "core/op.h"
+#include "ort/api.h"
+
+namespace ortq::ort {
+
+/// One overload of an op: fixed types of input 0 and of the output; all other inputs take any type here and are checked
+/// when the kernel is created, where the message can name what is permitted. For the same reason there are overloads
+/// for types of input 0 that the op does not permit.
+class CustomOp final : public OrtCustomOp {
+ public:
+  /// input_type: ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED stands for any type.
+  CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type);
+
+  const OrtApi& api() const { return api_; }
+  const OpSpec& spec() const { return spec_; }
+  ElementType input_type() const { return input_type_; }
+  ElementType output_type() const { return output_type_; }
+
+ private:
+  const OrtApi& api_;
+  const OpSpec& spec_;
+  ElementType input_type_;
+  ElementType output_type_;
+};
+
+/// All overloads of an op, permitted types first.
+std::vector<CustomOp> Overloads(const OrtApi& api, const OpSpec& spec);
+
+}  // namespace ortq::ort

@@ -1,0 +1,46 @@
+#include "ort/invocation.h"
+
+namespace ortq::ort {
+
+TensorView OrtInvocation::Input(size_t index) {
+  const OrtValue* value = nullptr;
+  Check(api_, api_.KernelContext_GetInput(context_, index, &value));
+  if (value == nullptr) return {};
+  ONNXTensorElementDataType type{};
+  const int64_t* shape = nullptr;
+  size_t rank = 0;
+  Check(api_, api_.GetTensorElementTypeAndShapeDataReference(value, &type, &shape, &rank));
+  const void* data = nullptr;
+  Check(api_, api_.GetTensorData(value, &data));
+  return {type, {shape, rank}, data};
+}
+
+void* OrtInvocation::Output(std::span<const int64_t> shape) {
+  OrtValue* value = nullptr;
+  Check(api_, api_.KernelContext_GetOutput(context_, 0, shape.data(), shape.size(), &value));
+  void* data = nullptr;
+  Check(api_, api_.GetTensorMutableData(value, &data));
+  return data;
+}
+
+void OrtInvocation::Run(void* self, size_t count, void (*body)(void* arg, size_t i), void* arg) {
+  const auto& call = *static_cast<OrtInvocation*>(self);
+  // 0 batches: every index is scheduled on its own, so uneven tasks level out.
+  Check(call.api_, call.api_.KernelContext_ParallelFor(call.context_, body, count, 0, arg));
+}
+
+void* OrtInvocation::Allocate(void* self, size_t bytes) {
+  auto& call = *static_cast<OrtInvocation*>(self);
+  if (call.count_ == call.blocks_.size()) call.more_blocks_.reserve(call.more_blocks_.size() + 1);
+  void* block = call.allocator_->Alloc(call.allocator_, bytes);
+  if (block == nullptr)
+    throw Error(ErrorCode::kInternal, "no memory for " + std::to_string(bytes) + " bytes of scratch");
+  if (call.count_ < call.blocks_.size()) {
+    call.blocks_[call.count_++] = block;
+  } else {
+    call.more_blocks_.push_back(block);
+  }
+  return block;
+}
+
+}  // namespace ortq::ort

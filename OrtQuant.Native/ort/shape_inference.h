@@ -1,0 +1,13 @@
+// Type and shape of an op's output while a model is loaded.
+#pragma once
+
+#include "core/op.h"
+#include "ort/api.h"
+
+namespace ortq::ort {
+
+/// Sets the output's type and shape by the op's rule; symbolic dimensions of input 0 keep their names. Does nothing
+/// where input 0's shape or an attribute is not known. Throws Error when ONNX Runtime refuses.
+void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* context);
+
+}  // namespace ortq::ort

@@ -1,0 +1,22 @@
+// What a scheme gives to the front ends, and the list of all schemes.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "core/op.h"
+
+namespace ortq {
+
+struct Scheme {
+  const char* name;
+  std::span<const OpSpec* const> ops;
+};
+
+/// In the order of schemes.inc.
+std::span<const Scheme* const> Schemes();
+
+/// The op of that name; null when there is none.
+const OpSpec* FindOp(std::string_view name);
+
+}  // namespace ortq
