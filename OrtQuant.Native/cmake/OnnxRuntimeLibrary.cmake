@@ -4,6 +4,7 @@ find_library(ONNXRUNTIME_LIBRARY NAMES onnxruntime
     HINTS ${ONNXRUNTIME_INCLUDE_DIR}/../native ${ONNXRUNTIME_INCLUDE_DIR}/../../../runtimes/linux-x64/native ${ONNXRUNTIME_INCLUDE_DIR}/../lib
     NO_DEFAULT_PATH)
 if(ONNXRUNTIME_LIBRARY)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
   file(CREATE_LINK ${ONNXRUNTIME_LIBRARY} ${CMAKE_BINARY_DIR}/bin/libonnxruntime.so.1 SYMBOLIC)
   add_library(onnxruntime SHARED IMPORTED)
   set_target_properties(onnxruntime PROPERTIES IMPORTED_LOCATION ${ONNXRUNTIME_LIBRARY} IMPORTED_SONAME libonnxruntime.so.1)
