@@ -12,10 +12,13 @@ internal static class GroupFit
     private const float MinFloat16 = 5.9604645e-8f;
     private const float MinFloat32 = 1.17549435e-38f;
 
+    // Rounding a normal float16 leaves 255 steps at most 255 / 2048 short of the range.
+    private const double MaxOverrun = 0.125;
+
     /// <summary>The group cannot be held with this type of scale; the message says why.</summary>
     internal sealed class UnrepresentableException(string message) : Exception(message);
 
-    /// <summary>Covers the range of the values: nothing is clipped by more than half a step.</summary>
+    /// <summary>Covers the range of the values: nothing is clipped by more than half a step and an eighth (rounding of zero point and scale).</summary>
     public static (float Scale, float ZeroPoint) Range(ReadOnlySpan<float> values, GroupParameters parameters)
     {
         var (lowest, highest) = (TensorPrimitives.Min<float>(values), TensorPrimitives.Max<float>(values));
@@ -67,7 +70,7 @@ internal static class GroupFit
 
     /// <summary>
     /// A scale as it is stored: never zero unless it is exactly zero, and large enough that <paramref name="steps"/> of them reach the end
-    /// of the range to within half a step (among subnormal numbers the nearest one may be a third too small).
+    /// of the range to within an eighth of a step (among subnormal numbers the nearest one may be a third too small).
     /// </summary>
     private static float StoreScale(double scale, int steps, ElementType type)
     {
@@ -83,7 +86,7 @@ internal static class GroupFit
         }
 
         var stored = Math.Max(Store(magnitude, type), type == ElementType.Float16 ? MinFloat16 : MinFloat32);
-        if ((magnitude - stored) * steps > 0.5 * stored)
+        if ((magnitude - stored) * steps > MaxOverrun * stored)
         {
             stored = type == ElementType.Float16 ? (float)Half.BitIncrement((Half)stored) : MathF.BitIncrement(stored);
         }
