@@ -1,0 +1,115 @@
+// AVX2 pieces that the int8 and the float kernels share (AVX2, FMA, F16C). Included by AVX2 files only; everything is
+// in an anonymous namespace for the reason given in kernels.h.
+//
+// A tile of 16 outputs is two halves of 8, each one 256-bit register of 32-bit lanes.
+#pragma once
+
+#include <immintrin.h>
+
+#include "schemes/group/kernels.h"
+
+// Accumulators live in registers only when every loop over them is unrolled.
+#define ORTQ_UNROLL _Pragma("GCC unroll 16")
+
+namespace ortq::group {
+namespace {
+
+constexpr int kMaxInt8Rows = 4;
+constexpr int kMaxFloatRows = 6;
+
+template <typename T>
+inline T Load(const uint8_t* p) {
+  T value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return value;
+}
+
+inline __m256i LoadBytes(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+/// Unpack(tile, step, half, u): u[i] = codes of k = 16 step + 4 i + j, i < 4, of 8 outputs, as bytes 4 lane + j.
+template <int Bits>
+struct Codes {};
+
+template <>
+struct Codes<8> {
+  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+    ORTQ_UNROLL for (int i = 0; i < 4; ++i) u[i] = LoadBytes(tile + step * 256 + 64 * i + 32 * half);
+  }
+};
+
+template <>
+struct Codes<4> {
+  static constexpr int kStepsToWiden = 2;
+  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+    const __m256i mask = _mm256_set1_epi8(0x0F);
+    ORTQ_UNROLL for (int i = 0; i < 2; ++i) {
+      const __m256i v = LoadBytes(tile + step * 128 + 64 * i + 32 * half);
+      u[2 * i] = _mm256_and_si256(v, mask);
+      u[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
+    }
+  }
+};
+
+template <>
+struct Codes<2> {
+  static constexpr int kStepsToWiden = 8;
+  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+    const __m256i mask = _mm256_set1_epi8(0x03);
+    const __m256i v = LoadBytes(tile + step * 64 + 32 * half);
+    u[0] = _mm256_and_si256(v, mask);
+    u[1] = _mm256_and_si256(_mm256_srli_epi16(v, 2), mask);
+    u[2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
+    u[3] = _mm256_and_si256(_mm256_srli_epi16(v, 6), mask);
+  }
+};
+
+template <>
+struct Codes<3> {
+  static constexpr int kStepsToWiden = 4;
+  // A chunk of 32 k is 128 bytes of low bit pairs and 64 bytes of high bits; a step is half of each.
+  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+    const uint8_t* chunk = tile + step / 2 * 192;
+    const __m256i low_mask = _mm256_set1_epi8(0x03);
+    const __m256i high_mask = _mm256_set1_epi8(0x04);
+    const __m256i low = LoadBytes(chunk + 64 * (step & 1) + 32 * half);
+    const __m256i high = LoadBytes(chunk + 128 + 32 * half);
+    // Field i of this step's four high bits at bit i + 2.
+    const __m256i placed = step & 1 ? _mm256_srli_epi16(high, 2) : _mm256_slli_epi16(high, 2);
+    const auto merge = [&](__m256i low_bits, __m256i high_bit) {
+      return _mm256_or_si256(_mm256_and_si256(low_bits, low_mask), _mm256_and_si256(high_bit, high_mask));
+    };
+    u[0] = merge(low, placed);
+    u[1] = merge(_mm256_srli_epi16(low, 2), _mm256_srli_epi16(placed, 1));
+    u[2] = merge(_mm256_srli_epi16(low, 4), _mm256_srli_epi16(placed, 2));
+    u[3] = merge(_mm256_srli_epi16(low, 6), _mm256_srli_epi16(placed, 3));
+  }
+};
+
+/// Eight of the 16 floats of a group.
+inline __m256 LoadFloats(const uint8_t* p, int is_half, int half) {
+  return is_half ? _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * half)))
+                 : _mm256_loadu_ps(reinterpret_cast<const float*>(p + 32 * half));
+}
+
+/// Integer zero points of 8 outputs as 32-bit lanes.
+inline __m256i LoadZeroPoints(const uint8_t* p, int bits, int half) {
+  if (bits == 8) return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * half)));
+  if (bits == 4) {  // byte i: lane i in the low nibble, lane i + 8 in the high one
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_and_si256(half ? _mm256_srli_epi32(bytes, 4) : bytes, _mm256_set1_epi32(0x0F));
+  }
+  const __m256i bytes = _mm256_cvtepu8_epi32(_mm_set1_epi32(Load<int>(p)));  // byte i: lanes i, i + 4, i + 8, i + 12
+  const __m256i shifts = half ? _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6) : _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
+  return _mm256_and_si256(_mm256_srlv_epi32(bytes, shifts), _mm256_set1_epi32(0x03));
+}
+
+}  // namespace
+
+Int8Kernel Int8KernelAvx2(int bits, int rows);
+FloatKernel FloatKernelAvx2(int bits, int rows);
+DequantizeKernel DequantizeKernelAvx2(int bits);
+PanelGemmKernel PanelGemmKernelAvx2(int rows);
+
+}  // namespace ortq::group
