@@ -4,13 +4,14 @@ namespace OrtQuant.Schemes.Group;
 
 /// <summary>
 /// Searches scale and zero point of one group for the least weighted squared error <c>sum_k h_k (w_k - w'_k)^2</c>: shrunken
-/// ranges as starts, each refined by least squares. Every candidate is rounded to its stored form before it is judged.
+/// ranges as starts, each refined by least squares over scale and zero point for the codes that it leads to. Every candidate is
+/// rounded to its stored form before it is judged.
 /// </summary>
 internal static class GroupSearch
 {
-    private const int Starts = 21;
-    private const float SmallestShrink = 0.5f;
-    private const int Refits = 2;
+    private const int Starts = 13;
+    private const float SmallestShrink = 0.52f;
+    private const int Refits = 3;
 
     /// <summary>The best parameters found; never worse in that error than <see cref="GroupFit.Range"/>.</summary>
     public static (float Scale, float ZeroPoint) Weighted(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, GroupParameters parameters)
@@ -22,71 +23,45 @@ internal static class GroupSearch
         }
 
         var maxCode = (1 << parameters.Bits) - 1;
-        using var work = new Workspace(values.Length);
         var (lowest, highest) = (TensorPrimitives.Min<float>(values), TensorPrimitives.Max<float>(values));
-        var leastError = work.Evaluate(values, importance, best, maxCode);
+        var leastError = GroupMoments.Of(values, importance, best, maxCode).Error;
         for (var start = 0; start < Starts; start++)
         {
             var shrink = 1f - ((1f - SmallestShrink) * start / (Starts - 1));
             var candidate = GroupFit.FromRange(lowest * shrink, highest * shrink, parameters);
             for (var refit = 0; refit <= Refits; refit++)
             {
-                var error = work.Evaluate(values, importance, candidate, maxCode);
-                if (error < leastError)
+                var moments = GroupMoments.Of(values, importance, candidate, maxCode);
+                if (moments.Error < leastError)
                 {
-                    (best, leastError) = (candidate, error);
+                    (best, leastError) = (candidate, moments.Error);
                 }
 
-                var scale = GroupFit.Store(work.LeastSquaresScale(values, importance, candidate.ZeroPoint), parameters.ScaleType);
-                if (scale == candidate.Scale || scale == 0 || !float.IsFinite(scale))
+                var refined = Refine(moments, candidate, maxCode, parameters);
+                if (refined == candidate || refined.Scale == 0 || !float.IsFinite(refined.Scale) || !float.IsFinite(refined.ZeroPoint))
                 {
                     break;
                 }
 
-                candidate.Scale = scale;
+                candidate = refined;
             }
         }
 
         return best;
     }
 
-    /// <summary>Buffers for one group.</summary>
-    private readonly ref struct Workspace(int length)
+    /// <summary>Least squares for fixed codes: the zero point first (where it is free) and rounded, then the scale for that zero point.</summary>
+    private static (float Scale, float ZeroPoint) Refine(
+        in GroupMoments moments, (float Scale, float ZeroPoint) candidate, int maxCode, GroupParameters parameters)
     {
-        private readonly byte[] _codes = System.Buffers.ArrayPool<byte>.Shared.Rent(length);
-        private readonly float[] _levels = System.Buffers.ArrayPool<float>.Shared.Rent(length);
-        private readonly int _length = length;
-
-        /// <summary>The weighted squared error of a candidate; leaves its codes for <see cref="LeastSquaresScale"/>.</summary>
-        public double Evaluate(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, (float Scale, float ZeroPoint) candidate, int maxCode)
+        var zeroPoint = candidate.ZeroPoint;
+        if (parameters.ZeroPoint != ZeroPointKind.None && moments.FreeZeroPoint() is { } free)
         {
-            var difference = _levels.AsSpan(0, _length);
-            GroupRound.Round(values, candidate.Scale, candidate.ZeroPoint, maxCode, _codes.AsSpan(0, _length));
-            GroupRound.Dequantize(_codes.AsSpan(0, _length), candidate.Scale, candidate.ZeroPoint, difference);
-            TensorPrimitives.Subtract(values, difference, difference);
-            TensorPrimitives.Multiply(difference, difference, difference);
-            return TensorPrimitives.Dot(difference, importance);
+            zeroPoint = parameters.ZeroPoint == ZeroPointKind.Integer
+                ? GroupFit.IntegerZeroPoint((float)free, maxCode)
+                : GroupFit.Store(free, parameters.ScaleType);
         }
 
-        /// <summary>The scale that minimizes the error for the codes of the last evaluation.</summary>
-        public double LeastSquaresScale(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, float zeroPoint)
-        {
-            var level = _levels.AsSpan(0, _length);
-            GroupRound.Dequantize(_codes.AsSpan(0, _length), 1f, zeroPoint, level);
-            double numerator = 0, denominator = 0;
-            for (var i = 0; i < level.Length; i++)
-            {
-                numerator += (double)importance[i] * values[i] * level[i];
-                denominator += (double)importance[i] * level[i] * level[i];
-            }
-
-            return denominator > 0 ? numerator / denominator : 0;
-        }
-
-        public void Dispose()
-        {
-            System.Buffers.ArrayPool<byte>.Shared.Return(_codes);
-            System.Buffers.ArrayPool<float>.Shared.Return(_levels);
-        }
+        return (GroupFit.Store(moments.Scale(zeroPoint), parameters.ScaleType), zeroPoint);
     }
 }
