@@ -55,7 +55,7 @@ internal static class CommandLine
         var streams = new CommandStreams(output, error, result.GetValue(Json), IsDebug(result));
         if (result.Errors.Count > 0 && result.Action is not (HelpWithExamples or { ClearsParseErrors: true }))
         {
-            return streams.Fail(new UsageException($"{result.Errors[0].Message} See 'ortquant{Verb(result)} --help'."));
+            return streams.Fail(new UsageException($"{Error(result)} See 'ortquant{Verb(result)} --help'."));
         }
 
         try
@@ -77,6 +77,10 @@ internal static class CommandLine
             return streams.Fail(exception);
         }
     }
+
+    // A word that is no verb explains why the verb is missing.
+    private static string Error(ParseResult result) =>
+        (result.Errors.FirstOrDefault(error => result.UnmatchedTokens.Any(error.Message.Contains)) ?? result.Errors[0]).Message;
 
     private static bool IsDebug(ParseResult result) =>
         result.GetValue(Debug) || Environment.GetEnvironmentVariable("ORTQUANT_DEBUG") == "1";

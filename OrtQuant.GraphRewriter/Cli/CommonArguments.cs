@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace OrtQuant.GraphRewriter.Cli;
 
@@ -25,14 +26,10 @@ internal static class CommonArguments
         var option = new Option<int>(name) { Description = description, HelpName = "N", DefaultValueFactory = _ => defaultValue };
         option.Validators.Add(result =>
         {
-            if (result.Errors.Any() || result.Tokens.Count == 0)
+            // What is no number at all is the parser's to report.
+            if (result.Tokens is [var token] && long.TryParse(token.Value, CultureInfo.InvariantCulture, out var value) && value < 1)
             {
-                return;
-            }
-
-            if (result.GetValueOrDefault<int>() < 1)
-            {
-                result.AddError($"{name} is {result.Tokens[0].Value}; it must be at least 1.");
+                result.AddError($"{name} is {value}; it must be at least 1.");
             }
         });
         return option;

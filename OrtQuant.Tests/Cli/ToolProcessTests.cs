@@ -1,0 +1,95 @@
+using System.Diagnostics;
+using OrtQuant.Tests.Support;
+
+namespace OrtQuant.Tests.Cli;
+
+/// <summary>The tool as a process: what a shell sees of it.</summary>
+[TestClass]
+public sealed class ToolProcessTests
+{
+    [TestMethod]
+    public void GenerateStreamsTextAndReportsSpeedApart()
+    {
+        var result = Tool.Run("generate", TestFiles.Stories260K, "--prompt", "Once upon a time", "--max-new-tokens", "5").ShouldSucceed();
+
+        Assert.AreEqual(", there was a little\n", result.Output);
+        Assert.Contains("tokens/s", result.Error);
+    }
+
+    [TestMethod]
+    public void GenerateAsJson()
+    {
+        var json = Tool.Run("generate", TestFiles.Stories260K, "--prompt", "Once upon a time", "--max-new-tokens", "5", "--json").ShouldSucceed().Json();
+
+        Assert.AreEqual(", there was a little", json.GetProperty("text").GetString());
+        Assert.AreEqual(5, json.GetProperty("new_tokens").GetInt32());
+        Assert.IsGreaterThan(0, json.GetProperty("prefill_tokens_per_s").GetDouble());
+        Assert.IsGreaterThan(0, json.GetProperty("decode_tokens_per_s").GetDouble());
+    }
+
+    [TestMethod]
+    public void PerplexityAsJson()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.File("text"), "Once upon a time there was a girl.\n");
+
+        var result = Tool.Run(
+            "perplexity", TestFiles.Stories260K, "--text", folder.File("text"), "--tokenizer", TestFiles.Stories260K, "--bos", "--json").ShouldSucceed();
+
+        var json = result.Json();
+        Assert.IsGreaterThan(1, json.GetProperty("perplexity").GetDouble());
+        Assert.IsGreaterThan(5, json.GetProperty("tokens").GetInt64());
+        Assert.IsGreaterThan(0, json.GetProperty("seconds").GetDouble());
+        Assert.Contains("scoring", result.Error);
+    }
+
+    [TestMethod]
+    public void BenchModelAsJson()
+    {
+        var json = Tool.Run(
+            "bench", "model", TestFiles.Stories260K, TestFiles.Stories260K, "--prompt", "8", "--new", "4", "--repeat", "2", "--threads", "1", "--json")
+            .ShouldSucceed().Json();
+
+        var models = json.GetProperty("models").EnumerateArray().ToArray();
+        Assert.HasCount(2, models);
+        foreach (var model in models)
+        {
+            Assert.IsGreaterThan(0, model.GetProperty("prefill_tokens_per_s").GetDouble());
+            Assert.IsGreaterThan(0, model.GetProperty("decode_tokens_per_s").GetDouble());
+            Assert.IsGreaterThan(0, model.GetProperty("load_s").GetDouble());
+            Assert.IsTrue(model.TryGetProperty("rss_anonymous_bytes", out _));
+        }
+
+        Assert.AreEqual(1, json.GetProperty("ratios").GetArrayLength());
+    }
+
+    [TestMethod]
+    public void VersionIsTheAssemblyVersion()
+    {
+        Assert.MatchesRegex(@"^\d+\.\d+\.\d+\n$", Tool.Run("--version").ShouldSucceed().Output);
+    }
+
+    [TestMethod]
+    [OSCondition(ConditionMode.Exclude, OperatingSystems.Windows)]
+    public void InterruptEndsWithExitCodeOneAndNoResult()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllBytes(folder.File("tokens"), new byte[4 * 2_000_000]);
+        using var process = Process.Start(new ProcessStartInfo(
+            "dotnet", [Tool.Assembly, "perplexity", TestFiles.Stories260K, "--tokens", folder.File("tokens"), "--json"])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        while (process.StandardError.ReadLine() is { } line && !line.StartsWith("scoring", StringComparison.Ordinal))
+        {
+        }
+
+        ProcessRunner.Run("kill", ["-INT", $"{process.Id}"]).ShouldSucceed();
+
+        Assert.IsTrue(process.WaitForExit(TimeSpan.FromSeconds(30)), "did not end");
+        Assert.AreEqual(1, process.ExitCode);
+        Assert.Contains("cancelled", process.StandardError.ReadToEnd());
+        Assert.Contains("\"error\"", process.StandardOutput.ReadToEnd());
+    }
+}
