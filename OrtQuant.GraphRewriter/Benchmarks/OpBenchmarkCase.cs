@@ -18,6 +18,8 @@ public sealed record OpBenchmarkCase(
     private const long RotatedBytesSmallM = 220_000_000;
     private const long RotatedBytesLargeM = 48_000_000;
     private const int SmallM = 16;
+    // Opening a graph takes long beyond this; weights so tiny are better measured larger.
+    private const int MaxNodes = 4096;
 
     /// <summary>Stored bytes of one weight: what a product reads at least.</summary>
     public long Bytes => Scheme.Tensors(Shape, Parameters).Sum(tensor => tensor.ByteLength);
@@ -26,7 +28,7 @@ public sealed record OpBenchmarkCase(
     public double Operations => 2.0 * M * Shape.N * Shape.K;
 
     /// <summary>Nodes of one run, each with weights of its own.</summary>
-    public int Nodes => (int)Math.Max(2, ((M <= SmallM ? RotatedBytesSmallM : RotatedBytesLargeM) + Bytes - 1) / Bytes);
+    public int Nodes => (int)Math.Clamp(((M <= SmallM ? RotatedBytesSmallM : RotatedBytesLargeM) + Bytes - 1) / Bytes, 2, MaxNodes);
 }
 
 /// <summary>What a machine can do at most, measured in the same process.</summary>
@@ -36,6 +38,14 @@ public sealed record OpBenchmarkCase(
 /// <param name="Float32Gflops">Multiply-add of float32, 10^9 operations a second.</param>
 public sealed record Roofline(int Threads, double ReadGigabytesPerSecond, double Int8Gops, double Float32Gflops)
 {
+    /// <summary>Measures the machine for about a second.</summary>
+    /// <param name="threads">Threads that measure at the same time.</param>
+    public static Roofline Measure(int threads)
+    {
+        var peaks = OrtQuantRuntime.MeasurePeaks(threads);
+        return new Roofline(threads, peaks.ReadGbs, peaks.Int8Gops, peaks.Fp32Gflops);
+    }
+
     /// <summary>The least time a case can take, microseconds: the larger of bytes / bandwidth and operations / peak.</summary>
     public double FloorMicroseconds(OpBenchmarkCase test)
     {

@@ -41,6 +41,7 @@ public static class SessionFactory
     }
 
     /// <summary>Session options as the settings say.</summary>
+    /// <exception cref="OrtQuantException">The native library cannot be loaded; <see cref="SessionSettings.UseLibrary"/> leaves it out.</exception>
     public static SessionOptions CreateOptions(SessionSettings settings)
     {
         var options = new SessionOptions
@@ -54,6 +55,11 @@ public static class SessionFactory
         foreach (var (key, value) in settings.ConfigEntries)
         {
             options.AddSessionConfigEntry(key, value);
+        }
+
+        if (settings.UseLibrary)
+        {
+            options.RegisterOrtQuant();
         }
 
         return options;

@@ -27,7 +27,7 @@ public sealed class Tokenizer : IDisposable
     public static Tokenizer Open(string folder)
     {
         var file = TokenizerFile.Read(folder);
-        using var options = SessionFactory.CreateOptions(new SessionSettings { Threads = 1 });
+        using var options = SessionFactory.CreateOptions(new SessionSettings { Threads = 1, UseLibrary = false });
         try
         {
             options.RegisterOrtExtensions();

@@ -24,6 +24,9 @@ public sealed class CommandLineTests
     [DataRow("compare a b --max-kl -1", "--max-kl is -1")]
     [DataRow("bench", "command")]
     [DataRow("bench model", "MODEL")]
+    [DataRow("bench ops --bits 5", "--bits has '5'")]
+    [DataRow("bench ops --shape 10", "--shape has '10'")]
+    [DataRow("bench ops --zero-points some", "none, integer, float")]
     public async Task BadUsageIsOneLineAndExitCodeTwo(string arguments, string word)
     {
         var result = await RunAsync(arguments.Split(' '));
@@ -86,7 +89,7 @@ public sealed class CommandLineTests
     [TestMethod]
     public async Task EveryVerbHasHelpWithExamples()
     {
-        foreach (var verb in (string[][])[["compare"], ["perplexity"], ["generate"], ["bench", "model"]])
+        foreach (var verb in (string[][])[["compare"], ["perplexity"], ["generate"], ["bench", "model"], ["bench", "ops"]])
         {
             var result = await RunAsync([.. verb, "--help"]);
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 using OrtQuant.Tests.Support;
 
 namespace OrtQuant.Tests.Cli;
@@ -61,6 +62,53 @@ public sealed class ToolProcessTests
         }
 
         Assert.AreEqual(1, json.GetProperty("ratios").GetArrayLength());
+    }
+
+    [TestMethod]
+    public void BenchOpsAsJsonAndMarkdown()
+    {
+        using var folder = new TemporaryFolder();
+        var page = folder.File("docs", "cpu.md");
+
+        var json = Tool.Run(
+            "bench", "ops", "--shape", "1024x768", "--bits", "3,4", "--group-size", "64", "--m", "32", "--repeat", "3", "--markdown", page, "--json")
+            .ShouldSucceed().Json();
+
+        foreach (var limit in (string[])["read_gbs", "int8_gops", "fp32_gflops"])
+        {
+            Assert.IsGreaterThan(0, json.GetProperty("roofline").GetProperty(limit).GetDouble());
+        }
+
+        var rows = json.GetProperty("rows").EnumerateArray().ToArray();
+        Assert.HasCount(2, rows);
+        AssertRow(rows[0], bits: 3, hasPeer: false);
+        AssertRow(rows[1], bits: 4, hasPeer: true);
+        Assert.Contains("not measured", File.ReadAllText(page));
+    }
+
+    private static void AssertRow(JsonElement row, int bits, bool hasPeer)
+    {
+        Assert.AreEqual(bits, row.GetProperty("bits").GetInt32());
+        Assert.AreEqual(1024, row.GetProperty("k").GetInt32());
+        Assert.AreEqual(768, row.GetProperty("n").GetInt32());
+        Assert.AreEqual(32, row.GetProperty("m").GetInt32());
+        // Codes, a float16 scale a group, and a zero point a group: as wide as a code, but 4 bits for 3.
+        Assert.AreEqual((768 * 1024 * bits / 8) + (768 * 16 * 2) + (768 * 16 / 2), row.GetProperty("bytes").GetInt64());
+        Assert.IsGreaterThan(0, row.GetProperty("us").GetDouble());
+        Assert.IsGreaterThan(0, row.GetProperty("floor_us").GetDouble());
+        if (!hasPeer)
+        {
+            foreach (var name in (string[])["peer", "peer_us", "peer_bytes", "ratio"])
+            {
+                Assert.AreEqual(JsonValueKind.Null, row.GetProperty(name).ValueKind);
+            }
+
+            return;
+        }
+
+        // The peer's scales are float32, and it packs its zero points.
+        Assert.AreEqual((768 * 1024 / 2) + (768 * 16 * 4) + (768 * 16 / 2), row.GetProperty("peer_bytes").GetInt64());
+        Assert.AreEqual(row.GetProperty("peer_us").GetDouble() / row.GetProperty("us").GetDouble(), row.GetProperty("ratio").GetDouble(), 0.01);
     }
 
     [TestMethod]

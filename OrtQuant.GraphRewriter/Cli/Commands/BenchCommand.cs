@@ -9,6 +9,7 @@ internal sealed class BenchCommand : Command
     public BenchCommand()
         : base("bench", "Measure speed next to ONNX Runtime's own op, in the same process.")
     {
+        Subcommands.Add(new BenchOpsCommand());
         Subcommands.Add(new BenchModelCommand());
     }
 }

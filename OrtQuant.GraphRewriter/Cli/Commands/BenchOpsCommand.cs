@@ -1,0 +1,111 @@
+using System.CommandLine;
+using System.Globalization;
+using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Benchmarks;
+using OrtQuant.Schemes;
+using OrtQuant.Schemes.Group;
+
+namespace OrtQuant.GraphRewriter.Cli.Commands;
+
+/// <summary><c>ortquant bench ops</c>: one matrix product at a time, next to ONNX Runtime's own op and the machine's limits.</summary>
+internal sealed class BenchOpsCommand : ToolCommand
+{
+    private readonly Option<int[]> _bits = ListOption.Integers("--bits", [2, 3, 4, 8], "Widths of a code.", value => value is 2 or 3 or 4 or 8, "2, 3, 4, 8");
+    private readonly Option<int[]> _groups = ListOption.Integers(
+        "--group-size", [32, 128], "Group sizes; -1 is a whole row.", value => value == -1 || (value >= 16 && int.IsPow2(value)), "powers of two from 16 on, -1");
+
+    private readonly Option<int[]> _m = ListOption.Integers("--m", [1, 16, 512], "Rows of X.", value => value > 0, "integers from 1 on");
+    private readonly Option<WeightShape[]> _shapes = ListOption.Create("--shape", [new WeightShape(4096, 4096)], "Shapes KxN of the weight. (default: 4096x4096)", ParseShape);
+    private readonly Option<ZeroPointKind[]> _zeroPoints = ListOption.Words("--zero-points", [ZeroPointKind.Integer], "none, integer, float. (default: integer)", new Dictionary<string, ZeroPointKind>
+    {
+        ["none"] = ZeroPointKind.None,
+        ["integer"] = ZeroPointKind.Integer,
+        ["float"] = ZeroPointKind.Float,
+    });
+
+    private readonly Option<ElementType[]> _types = ListOption.Words("--dtype", [ElementType.Float32], "Types of X and Y: float, float16. (default: float)", new Dictionary<string, ElementType>
+    {
+        ["float"] = ElementType.Float32,
+        ["float16"] = ElementType.Float16,
+    });
+
+    private readonly Option<int[]> _levels = ListOption.Integers("--accuracy-level", [4], "1 computes in float, 4 with int8 activations.", value => value is 1 or 4, "1, 4");
+    private readonly Option<int[]> _threads = ListOption.Integers("--threads", [1], "Threads of the sessions.", value => value > 0, "integers from 1 on");
+    private readonly Option<int> _repeat = CommonArguments.Positive("--repeat", 5, "Rounds at least; ours and the peer alternate.");
+    private readonly Option<string?> _isa = new("--isa") { Description = "Instruction set to force: reference, avx2, avx512.", HelpName = "NAME" };
+    private readonly Option<string?> _markdown = new("--markdown") { Description = "Also write the results as a Markdown page.", HelpName = "FILE" };
+
+    /// <summary>Declares the verb.</summary>
+    public BenchOpsCommand()
+        : base(
+            "ops",
+            "Measure single matrix products beside com.microsoft::MatMulNBits and the machine's roofline.",
+            "ortquant bench ops --bits 4 --group-size 32 --m 1,16,512 --threads 1,2",
+            "ortquant bench ops --shape 4096x11008 --accuracy-level 1,4 --json",
+            "ortquant bench ops --markdown docs/benchmarks/cpu.md")
+    {
+        foreach (var option in (ReadOnlySpan<Option>)[_bits, _groups, _m, _shapes, _zeroPoints, _types, _levels, _threads, _repeat, _isa, _markdown])
+        {
+            Options.Add(option);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override async Task<int> RunAsync(ParseResult arguments, CommandContext context)
+    {
+        var cases = Cases(arguments);
+        var isa = arguments.GetValue(_isa);
+        var report = await context.RunAsync(progress =>
+        {
+            var rooflines = new Dictionary<int, Roofline>();
+            foreach (var threads in arguments.GetValue(_threads)!)
+            {
+                progress.Report(new StageProgress("measuring roofline", 0, 0, $"{threads} threads"));
+                rooflines[threads] = Roofline.Measure(threads);
+            }
+
+            var rows = new List<OpBenchmarkRow>();
+            foreach (var test in cases)
+            {
+                progress.Report(new StageProgress("measuring", rows.Count, cases.Count, OpBenchmarkReport.Name(test)));
+                rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), rooflines[test.Threads], isa, context.Cancellation));
+            }
+
+            return new OpBenchmarkReport(Machine.Describe(), isa ?? OrtQuantRuntime.Isa, [.. rooflines.Values], rows);
+        });
+        if (arguments.GetValue(_markdown) is { } page)
+        {
+            WriteWhole(page, report.ToMarkdown());
+        }
+
+        context.WriteResult(report.ToJson, report.Write);
+        return ExitCode.Ok;
+    }
+
+    private List<OpBenchmarkCase> Cases(ParseResult arguments) =>
+    [
+        .. from threads in arguments.GetValue(_threads)!
+           from type in arguments.GetValue(_types)!
+           from level in arguments.GetValue(_levels)!
+           from shape in arguments.GetValue(_shapes)!
+           from bits in arguments.GetValue(_bits)!
+           from size in arguments.GetValue(_groups)!
+           from zeroPoint in arguments.GetValue(_zeroPoints)!
+           from m in arguments.GetValue(_m)!
+           select new OpBenchmarkCase(GroupScheme.Instance, new GroupParameters(bits, size, zeroPoint), shape, m, type, level, threads),
+    ];
+
+    private static WeightShape ParseShape(string text) =>
+        text.Split('x') is [var k, var n] &&
+        int.TryParse(k, NumberStyles.None, CultureInfo.InvariantCulture, out var inputs) && inputs > 0 &&
+        int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out var outputs) && outputs > 0
+            ? new WeightShape(outputs, inputs)
+            : throw new UsageException($"--shape has '{text}'; permitted: KxN, for example 4096x11008");
+
+    private static void WriteWhole(string path, string text)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        File.WriteAllText(path + ".tmp", text);
+        File.Move(path + ".tmp", path, overwrite: true);
+    }
+}
