@@ -89,7 +89,8 @@ class Preparer {
     auto* row_sums = reinterpret_cast<int32_t*>(room + 4 * layout.blocks);
     const bool in_place = rows == 1 && quad_bytes_ == 4;
     auto* q = reinterpret_cast<int8_t*>(in_place ? panel_values : room + 8 * layout.blocks);
-    request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, q, row_scales, row_sums);
+    request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, layout.step_order, q, row_scales,
+                                  row_sums);
     if (!in_place) {
       (quad_bytes_ == 4 ? InterleaveQuads : InterleaveWideQuads)(q, depth_ / 4, rows, r, panel_values);
     }

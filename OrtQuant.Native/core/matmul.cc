@@ -53,7 +53,7 @@ TileWeights Tile(const Call& call, int64_t tile) {
   const auto* zero_points = static_cast<const uint8_t*>(call.weights.zero_points);
   return {call.weights.codes + tile * layout.tile_code_bytes,
           static_cast<const uint8_t*>(call.weights.scales) + group * layout.group_scale_bytes,
-          zero_points == nullptr ? nullptr : zero_points + group * layout.group_zero_point_bytes};
+          zero_points == nullptr ? nullptr : zero_points + tile * layout.tile_zero_point_bytes};
 }
 
 /// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.
@@ -264,9 +264,14 @@ Layout MakeLayout(const GroupFormat& format) {
   layout.groups = format.Groups();
   layout.tile_code_bytes = format.Chunks() * 64 * format.bits;
   layout.group_scale_bytes = kTileOutputs * (layout.half_scales ? 2 : 4);
-  layout.group_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? kTileOutputs * layout.zero_point_bits / 8
-                                  : layout.half_zero_points            ? 2 * kTileOutputs
-                                                                       : 4 * kTileOutputs;
+  layout.group_zero_point_bytes = kTileOutputs * (layout.half_zero_points ? 2 : 4);
+  layout.tile_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? format.ZeroPointCount() / format.Tiles()
+                                                                      : layout.groups * layout.group_zero_point_bytes;
+  const int fields = format.bits == 3 ? 4 : 8 / format.bits;
+  for (int p = 0; p < kStepDepth; ++p) {
+    const int in_vector = p % (4 * fields);
+    layout.step_order[p] = static_cast<uint8_t>(p - in_vector + in_vector % 4 * fields + in_vector / 4);
+  }
   return layout;
 }
 

@@ -27,7 +27,9 @@ inline int32_t SumLanes(__m256i v) {
 }
 
 /// round-half-even(x * 127 / absmax), the same operations in the same order as the portable code.
-void QuantizeRowAvx2(const float* x, int64_t K, int64_t block, int8_t* q, float* scales, int32_t* sums) {
+void QuantizeRowAvx2(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth], int8_t* q,
+                     float* scales, int32_t* sums) {
+  const __m128i order = _mm_loadu_si128(reinterpret_cast<const __m128i*>(step_order));
   const __m256 sign = _mm256_set1_ps(-0.0f);
   const __m256 infinity = _mm256_castsi256_ps(_mm256_set1_epi32(0x7F800000));
   for (int64_t k0 = 0, b = 0; k0 < K; k0 += block, ++b) {
@@ -43,17 +45,20 @@ void QuantizeRowAvx2(const float* x, int64_t K, int64_t block, int8_t* q, float*
     scales[b] = non_finite ? __builtin_nanf("") : largest * (1.0f / 127.0f);
     const __m256 inverse = _mm256_set1_ps(!non_finite && largest >= 0x1p-120f ? 127.0f / largest : 0.0f);
     __m256i sum = _mm256_setzero_si256();
-    for (int64_t k = k0; k < k1; k += 8) {
-      const __m256 values = non_finite ? _mm256_setzero_ps() : LoadTail(x + k, k1 - k);
-      const __m256i value = _mm256_cvtps_epi32(_mm256_mul_ps(values, inverse));
-      const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(q + k), _mm_packs_epi16(words, words));
-      sum = _mm256_add_epi32(sum, value);
+    for (int64_t k = k0; k < k1; k += kStepDepth) {
+      __m128i words[2];
+      for (int half = 0; half < 2; ++half) {
+        const int64_t first = k + 8 * half;
+        const __m256 values = non_finite ? _mm256_setzero_ps() : LoadTail(x + first, k1 - first);
+        const __m256i value = _mm256_cvtps_epi32(_mm256_mul_ps(values, inverse));
+        words[half] = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1));
+        sum = _mm256_add_epi32(sum, value);
+      }
+      const __m128i bytes = _mm_packs_epi16(words[0], words[1]);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + k), _mm_shuffle_epi8(bytes, order));
     }
     sums[b] = SumLanes(sum);
   }
-  // A row of whole steps: the last 8 bytes may not have been touched above.
-  for (int64_t k = (K + 7) / 8 * 8; k % kStepDepth != 0; ++k) q[k] = 0;
 }
 
 void HalfToFloatAvx2(const uint16_t* in, float* out, int64_t count) {

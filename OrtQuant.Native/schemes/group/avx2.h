@@ -28,7 +28,8 @@ inline __m256i LoadBytes(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 
-/// Unpack(tile, step, half, u): u[i] = codes of k = 16 step + 4 i + j, i < 4, of 8 outputs, as bytes 4 lane + j.
+/// Unpack(tile, step, half, u): u[i] = codes of positions 4 i + j of the step (Layout::step_order) of 8 outputs, as
+/// bytes 4 lane + j.
 template <int Bits>
 struct Codes {};
 
@@ -93,16 +94,12 @@ inline __m256 LoadFloats(const uint8_t* p, int is_half, int half) {
                  : _mm256_loadu_ps(reinterpret_cast<const float*>(p + 32 * half));
 }
 
-/// Integer zero points of 8 outputs as 32-bit lanes.
-inline __m256i LoadZeroPoints(const uint8_t* p, int bits, int half) {
-  if (bits == 8) return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * half)));
-  if (bits == 4) {  // byte i: lane i in the low nibble, lane i + 8 in the high one
-    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-    return _mm256_and_si256(half ? _mm256_srli_epi32(bytes, 4) : bytes, _mm256_set1_epi32(0x0F));
-  }
-  const __m256i bytes = _mm256_cvtepu8_epi32(_mm_set1_epi32(Load<int>(p)));  // byte i: lanes i, i + 4, i + 8, i + 12
-  const __m256i shifts = half ? _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6) : _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
-  return _mm256_and_si256(_mm256_srlv_epi32(bytes, shifts), _mm256_set1_epi32(0x03));
+/// Integer zero points of 8 outputs as 32-bit lanes; a byte holds those of 8 / bits consecutive groups.
+inline __m256i LoadZeroPoints(const uint8_t* tile, int bits, int64_t group, int half) {
+  const int64_t bit = group * bits;
+  const uint8_t* p = tile + bit / 8 * kTileOutputs + 8 * half;
+  const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_and_si256(_mm256_srl_epi32(bytes, _mm_cvtsi64_si128(bit % 8)), _mm256_set1_epi32((1 << bits) - 1));
 }
 
 }  // namespace

@@ -5,7 +5,9 @@ namespace ortq::group {
 namespace {
 
 /// round-half-even(x * 127 / absmax), the same operations in the same order as the portable code.
-void QuantizeRowAvx512(const float* x, int64_t K, int64_t block, int8_t* q, float* scales, int32_t* sums) {
+void QuantizeRowAvx512(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth], int8_t* q,
+                       float* scales, int32_t* sums) {
+  const __m128i order = _mm_loadu_si128(reinterpret_cast<const __m128i*>(step_order));
   const __m512 kInfinity = _mm512_castsi512_ps(_mm512_set1_epi32(0x7F800000));
   for (int64_t k0 = 0, b = 0; k0 < K; k0 += block, ++b) {
     const int64_t k1 = K - k0 < block ? K : k0 + block;
@@ -25,7 +27,7 @@ void QuantizeRowAvx512(const float* x, int64_t K, int64_t block, int8_t* q, floa
       const __mmask16 lanes = static_cast<__mmask16>(non_finite ? 0 : k1 - k >= 16 ? 0xFFFF : (1 << (k1 - k)) - 1);
       const __m512i value = _mm512_cvt_roundps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + k), inverse),
                                                      _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + k), _mm512_cvtepi32_epi8(value));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + k), _mm_shuffle_epi8(_mm512_cvtepi32_epi8(value), order));
       sum = _mm512_add_epi32(sum, value);
     }
     sums[b] = _mm512_reduce_add_epi32(sum);

@@ -1,7 +1,7 @@
 // AVX-512 pieces that the int8 and the float kernels share (F, BW, VL, DQ, VNNI). Included by AVX-512 files only;
 // everything is in an anonymous namespace for the reason given in kernels.h.
 //
-// One 512-bit register is 16 outputs in 32-bit lanes: a byte vector of codes holds 4 consecutive k of each output.
+// One 512-bit register is 16 outputs in 32-bit lanes: a byte vector of codes holds 4 k of each output.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
@@ -23,7 +23,8 @@ constexpr int kMaxInt8Rows = 12;
 constexpr int kMaxFloatRows = 12;
 
 template <int Bits>
-struct Codes {};  // Unpack(tile, step, u): u[i] = codes of k = 16 step + 4 i + j, i < 4, as bytes 4 lane + j
+struct Codes {
+};  // Unpack(tile, step, u): u[i] = codes of positions 4 i + j of the step (Layout::step_order), as bytes 4 lane + j
 
 template <typename T>
 inline T Load(const uint8_t* p) {
@@ -98,17 +99,12 @@ inline __m512 LoadFloats(const uint8_t* p, int half) {
               : _mm512_loadu_ps(reinterpret_cast<const float*>(p));
 }
 
-/// Integer zero points of 16 outputs as 32-bit lanes.
-inline __m512i LoadZeroPoints(const uint8_t* p, int bits) {
-  if (bits == 8) return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  if (bits == 4) {  // byte i: lane i in the low nibble, lane i + 8 in the high one
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_set1_epi64x(Load<long long>(p)));
-    const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi32(4), 1);
-    return _mm512_and_si512(_mm512_srlv_epi32(bytes, shifts), _mm512_set1_epi32(0x0F));
-  }
-  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_set1_epi32(Load<int>(p)));
-  const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
-  return _mm512_and_si512(_mm512_srlv_epi32(bytes, shifts), _mm512_set1_epi32(0x03));
+/// Integer zero points of 16 outputs as 32-bit lanes; a byte holds those of 8 / bits consecutive groups.
+inline __m512i LoadZeroPoints(const uint8_t* tile, int bits, int64_t group) {
+  const int64_t bit = group * bits;
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + bit / 8 * kTileOutputs));
+  const __m512i fields = _mm512_srl_epi32(_mm512_cvtepu8_epi32(bytes), _mm_cvtsi64_si128(bit % 8));
+  return _mm512_and_si512(fields, _mm512_set1_epi32((1 << bits) - 1));
 }
 
 /// Scale and zero point of 16 outputs; integer zero points stay integers.
@@ -122,9 +118,11 @@ inline GroupParameters LoadGroup(const Layout& layout, const TileWeights& tile, 
   GroupParameters p{};
   p.scale = LoadFloats(tile.scales + group * layout.group_scale_bytes, layout.half_scales);
   if (layout.zp == ZeroPointKind::kNone) return p;
-  const uint8_t* zero_points = tile.zero_points + group * layout.group_zero_point_bytes;
-  if (layout.zp == ZeroPointKind::kInteger) p.zero_points = LoadZeroPoints(zero_points, layout.zero_point_bits);
-  if (layout.zp == ZeroPointKind::kFloat) p.float_zero_points = LoadFloats(zero_points, layout.half_zero_points);
+  if (layout.zp == ZeroPointKind::kInteger) {
+    p.zero_points = LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group);
+  } else {
+    p.float_zero_points = LoadFloats(tile.zero_points + group * layout.group_zero_point_bytes, layout.half_zero_points);
+  }
   return p;
 }
 

@@ -13,13 +13,14 @@ namespace ortq::group {
 inline int DecodeCode(const uint8_t* tile, int bits, int64_t k, int lane) {
   const uint8_t* chunk = tile + k / kChunkDepth * 64 * bits;
   const int depth = static_cast<int>(k % kChunkDepth);
-  const auto field = [&](const uint8_t* plane, int width) {
-    const int per_vector = kChunkDepth / width;
-    const int in_vector = depth % per_vector;
-    const uint8_t byte = plane[64 * (depth / per_vector) + 4 * lane + in_vector % 4];
-    return (byte >> (in_vector / 4 * width)) & ((1 << width) - 1);
-  };
-  return bits == 3 ? field(chunk, 2) | field(chunk + 128, 1) << 2 : field(chunk, bits);
+  const int width = bits == 3 ? 2 : bits;
+  const int fields = 8 / width;
+  const int vector = depth / (4 * fields);
+  const int byte = 4 * lane + depth / fields % 4;
+  const int field = depth % fields;
+  const int code = (chunk[64 * vector + byte] >> (field * width)) & ((1 << width) - 1);
+  // The high bits of 3-bit codes: bit 4 v + i of a byte belongs to field i of the same byte of low vector v.
+  return bits == 3 ? code | ((chunk[128 + byte] >> (4 * vector + field)) & 1) << 2 : code;
 }
 
 inline float LoadScalar(const void* data, ScalarType type, int64_t index) {
@@ -33,10 +34,11 @@ inline float LoadScalar(const void* data, ScalarType type, int64_t index) {
   return value;
 }
 
-/// Integer zero point of `lane` in the 16 * bits / 8 bytes of one (tile, group).
-inline int DecodeZeroPoint(const uint8_t* packed, int bits, int lane) {
-  const int bytes = 16 * bits / 8;
-  return (packed[lane % bytes] >> (lane / bytes * bits)) & ((1 << bits) - 1);
+/// Integer zero point of (group, lane) in the zero points of one tile.
+inline int DecodeZeroPoint(const uint8_t* tile, int bits, int64_t group, int lane) {
+  const int per_byte = 8 / bits;
+  const uint8_t byte = tile[group / per_byte * kTileOutputs + lane];
+  return (byte >> (group % per_byte * bits)) & ((1 << bits) - 1);
 }
 
 inline float DecodeScale(const GroupWeights& w, int64_t tile, int64_t group, int lane) {
@@ -53,9 +55,9 @@ inline float DecodeZeroPoint(const GroupWeights& w, int64_t tile, int64_t group,
     case ZeroPointKind::kInteger:
       break;
   }
-  const int bits = w.format.ZeroPointBits();
-  const auto* packed = static_cast<const uint8_t*>(w.zero_points) + index * kTileOutputs * bits / 8;
-  return static_cast<float>(DecodeZeroPoint(packed, bits, lane));
+  const int64_t tile_bytes = w.format.ZeroPointCount() / w.format.Tiles();
+  const auto* packed = static_cast<const uint8_t*>(w.zero_points) + tile * tile_bytes;
+  return static_cast<float>(DecodeZeroPoint(packed, w.format.ZeroPointBits(), group, lane));
 }
 
 }  // namespace ortq::group

@@ -25,13 +25,13 @@ inline void Centred(const uint8_t* tile, int64_t step, int half, __m256 (&c)[16]
     ORTQ_UNROLL for (int v = 0; v < 2; ++v) {
       const __m256i bytes = LoadBytes(tile + step * 128 + 64 * v + 32 * half);
       const __m256i codes = _mm256_xor_si256(bytes, _mm256_set1_epi8(static_cast<char>(0x88)));
-      c[8 * v + 0] = TopField<4, 0>(codes);  // byte j, field i holds k = 4 i + j and starts at bit 8 j + 4 i
-      c[8 * v + 4] = TopField<4, 4>(codes);
-      c[8 * v + 1] = TopField<4, 8>(codes);
-      c[8 * v + 5] = TopField<4, 12>(codes);
-      c[8 * v + 2] = TopField<4, 16>(codes);
-      c[8 * v + 6] = TopField<4, 20>(codes);
-      c[8 * v + 3] = TopField<4, 24>(codes);
+      c[8 * v + 0] = TopField<4, 0>(codes);
+      c[8 * v + 1] = TopField<4, 4>(codes);
+      c[8 * v + 2] = TopField<4, 8>(codes);
+      c[8 * v + 3] = TopField<4, 12>(codes);
+      c[8 * v + 4] = TopField<4, 16>(codes);
+      c[8 * v + 5] = TopField<4, 20>(codes);
+      c[8 * v + 6] = TopField<4, 24>(codes);
       c[8 * v + 7] = TopField<4, 28>(codes);
     }
   } else {
@@ -39,10 +39,13 @@ inline void Centred(const uint8_t* tile, int64_t step, int half, __m256 (&c)[16]
     Codes<Bits>::Unpack(tile, step, half, u);
     ORTQ_UNROLL for (int i = 0; i < 4; ++i) {
       const __m256i codes = _mm256_xor_si256(u[i], _mm256_set1_epi8(static_cast<char>(1 << (Bits - 1))));
-      c[4 * i + 0] = TopField<Bits, 0>(codes);
-      c[4 * i + 1] = TopField<Bits, 8>(codes);
-      c[4 * i + 2] = TopField<Bits, 16>(codes);
-      c[4 * i + 3] = TopField<Bits, 24>(codes);
+      // Positions 4 i + j of the step: k itself for 8 bits, k = 4 j + i for 2 and 3 (Layout::step_order).
+      constexpr int kI = Bits == 8 ? 4 : 1;
+      constexpr int kJ = Bits == 8 ? 1 : 4;
+      c[kI * i] = TopField<Bits, 0>(codes);
+      c[kI * i + kJ] = TopField<Bits, 8>(codes);
+      c[kI * i + 2 * kJ] = TopField<Bits, 16>(codes);
+      c[kI * i + 3 * kJ] = TopField<Bits, 24>(codes);
     }
   }
 }
@@ -57,10 +60,10 @@ template <int Bits>
 inline HalfGroup LoadHalfGroup(const Layout& layout, const TileWeights& tile, int64_t group, int half) {
   const __m256 scale = LoadFloats(tile.scales + group * layout.group_scale_bytes, layout.half_scales, half);
   if (layout.zp == ZeroPointKind::kNone) return {scale, _mm256_setzero_ps()};
-  const uint8_t* zero_points = tile.zero_points + group * layout.group_zero_point_bytes;
-  const __m256 values = layout.zp == ZeroPointKind::kInteger
-                            ? _mm256_cvtepi32_ps(LoadZeroPoints(zero_points, layout.zero_point_bits, half))
-                            : LoadFloats(zero_points, layout.half_zero_points, half);
+  const __m256 values =
+      layout.zp == ZeroPointKind::kInteger
+          ? _mm256_cvtepi32_ps(LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half))
+          : LoadFloats(tile.zero_points + group * layout.group_zero_point_bytes, layout.half_zero_points, half);
   return {scale, _mm256_sub_ps(_mm256_set1_ps(static_cast<float>(1 << (Bits - 1))), values)};
 }
 

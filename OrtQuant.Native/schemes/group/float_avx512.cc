@@ -28,14 +28,14 @@ inline void Centred(const uint8_t* tile, int64_t step, __m512 table, __m512 (&c)
   if constexpr (Bits == 4) {
     ORTQ_UNROLL for (int v = 0; v < 2; ++v) {
       const __m512i codes = LoadBytes(tile + step * 128 + 64 * v);
-      ORTQ_UNROLL for (int i = 0; i < 8; ++i) {  // nibble i of a lane: byte i / 2, field i % 2
-        c[8 * v + 4 * (i % 2) + i / 2] = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * i), table);
+      ORTQ_UNROLL for (int i = 0; i < 8; ++i) {
+        c[8 * v + i] = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * i), table);
       }
     }
   } else if constexpr (Bits == 2) {
     const __m512i codes = LoadBytes(tile + step * 64);
-    ORTQ_UNROLL for (int i = 0; i < 16; ++i) {  // pair i of a lane: byte i / 4, field i % 4
-      c[4 * (i % 4) + i / 4] = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 2 * i), table);
+    ORTQ_UNROLL for (int i = 0; i < 16; ++i) {
+      c[i] = _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 2 * i), table);
     }
   } else {
     __m512i u[4];
@@ -48,7 +48,8 @@ inline void Centred(const uint8_t* tile, int64_t step, __m512 table, __m512 (&c)
               _mm512_and_si512(_mm512_slli_epi32(u[i], 24 - 8 * j), _mm512_set1_epi32(static_cast<int>(0xFF000000)));
           c[4 * i + j] = _mm512_cvtepi32_ps(top);
         } else {
-          c[4 * i + j] = _mm512_permutexvar_ps(_mm512_srli_epi32(u[i], 8 * j), table);
+          // Position 4 i + j of the step is k = 4 j + i (Layout::step_order).
+          c[4 * j + i] = _mm512_permutexvar_ps(_mm512_srli_epi32(u[i], 8 * j), table);
         }
       }
     }

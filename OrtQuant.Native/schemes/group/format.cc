@@ -14,15 +14,7 @@ bool IsFloatType(ScalarType type) {
 }  // namespace
 
 int64_t GroupFormat::ZeroPointCount() const {
-  switch (zp) {
-    case ZeroPointKind::kNone:
-      return 0;
-    case ZeroPointKind::kInteger:
-      return Tiles() * Groups() * kTileOutputs * ZeroPointBits() / 8;
-    case ZeroPointKind::kFloat:
-      return ScaleCount();
-  }
-  return 0;
+  return zp == ZeroPointKind::kNone ? 0 : Tiles() * ZeroPointRows() * kTileOutputs;
 }
 
 void GroupFormat::Validate() const {

@@ -5,10 +5,11 @@
 // Outputs are interleaved by 16 (one AVX-512 register of 32-bit lanes), k in chunks of 32:
 //   codes  [tiles, chunks, 64 * bits] bytes; a chunk is one plane (2, 4, 8 bits) or two (3 bits: 2 low bits, then the
 //   high bit);
-//          a plane of width b is b vectors of 64 bytes; vector v, byte 4 * lane + j, field i holds k = (32 / b) v + 4 i
-//          + j
+//          a plane of width b is b vectors of 64 bytes; vector v, byte 4 * lane + j, field i holds
+//          k = (32 / b) v + (8 / b) j + i: a lane's bytes are the row's own, four at a time
 //   scales [tiles, groups, 16] float16 or float32
-//   zero points [tiles, groups, 16] packed integers (nibbles for 3 and 4 bits) or floats; absent: 2^(bits - 1)
+//   zero points, absent: 2^(bits - 1); float: [tiles, groups, 16]; integer: [tiles, ceil(groups * zb / 8), 16] bytes,
+//          each the zero points of 8 / zb consecutive groups of a lane (zb = bits, 4 for 3 bits)
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,12 @@ struct GroupFormat {
   int64_t Groups() const { return (K + block - 1) / block; }
   /// Bits of a stored integer zero point: those of a code, except that 3-bit ones take a nibble.
   int ZeroPointBits() const { return bits == 3 ? 4 : bits; }
+  /// Groups that share a byte of integer zero points.
+  int ZeroPointsPerByte() const { return 8 / ZeroPointBits(); }
+  /// Rows of 16 zero points a tile has.
+  int64_t ZeroPointRows() const {
+    return zp == ZeroPointKind::kInteger ? (Groups() + ZeroPointsPerByte() - 1) / ZeroPointsPerByte() : Groups();
+  }
   int64_t CodeBytes() const { return Tiles() * Chunks() * 64 * bits; }
   int64_t ScaleCount() const { return Tiles() * Groups() * kTileOutputs; }
   int64_t ZeroPointCount() const;  ///< elements of zp_type; 0 when there are none

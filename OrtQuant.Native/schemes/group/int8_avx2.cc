@@ -88,8 +88,8 @@ void Int8Tile(const Layout& layout, const TileWeights& tile, const Int8Panel& pa
           const __m256i offset = _mm256_set1_epi32(offsets[r]);
           if (layout.zp == ZeroPointKind::kInteger) {
             // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
-            const uint8_t* packed = tile.zero_points + group * layout.group_zero_point_bytes;
-            sums[h][r] = _mm256_madd_epi16(LoadZeroPoints(packed, layout.zero_point_bits, half + h), offset);
+            sums[h][r] =
+                _mm256_madd_epi16(LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half + h), offset);
           } else {
             sums[h][r] = layout.zp == ZeroPointKind::kNone ? offset : _mm256_setzero_si256();
           }

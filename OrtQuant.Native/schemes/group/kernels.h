@@ -35,7 +35,11 @@ struct Layout {
   int64_t groups;
   int64_t tile_code_bytes;
   int64_t group_scale_bytes;       ///< of 16 outputs
-  int64_t group_zero_point_bytes;  ///< of 16 outputs
+  int64_t group_zero_point_bytes;  ///< of 16 outputs; float zero points only
+  int64_t tile_zero_point_bytes;
+  /// Order of the activations of a step of 16 k in an Int8Panel: position p holds k = step_order[p]. Shifting a vector
+  /// of codes by one field leaves every (8 / bits)-th k, so those stand together.
+  uint8_t step_order[kStepDepth];
 };
 
 /// One tile of 16 outputs.
@@ -49,8 +53,8 @@ struct TileWeights {
 /// forward stream however many rows there are (rows K apart would fall into the same L1 sets when K is a power of two).
 struct Int8Panel {
   int rows;
-  const uint8_t*
-      values;  ///< [K / 4, rows] quadruples of int8 (of int16 pairs k0 k2 | k1 k3 where the kernel asks for that)
+  const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order (8 bits: of int16 pairs k0 k2 | k1
+                          ///< k3 where the kernel asks for that)
   const float* scales;  ///< [blocks, rows]
   const int32_t*
       offsets;  ///< [blocks, rows]: -sum of the block's values, times 2^(bits-1) when there are no zero points
@@ -74,8 +78,9 @@ using DequantizeKernel = void (*)(const Layout&, const TileWeights (&tiles)[2], 
 using PanelGemmKernel = void (*)(const float* x, const float* w, int64_t depth, int accumulate, float* y,
                                  int64_t y_stride);
 
-/// Quantizes K floats in blocks of `block`: q has room for whole steps, its padding is set to 0.
-using QuantizeRow = void (*)(const float* x, int64_t K, int64_t block, int8_t* q, float* scales, int32_t* sums);
+/// Quantizes K floats in blocks of `block`: q has room for whole steps, each in `step_order`, its padding set to 0.
+using QuantizeRow = void (*)(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth],
+                             int8_t* q, float* scales, int32_t* sums);
 using HalfToFloatRow = void (*)(const uint16_t* in, float* out, int64_t count);
 using FloatToHalfRow = void (*)(const float* in, uint16_t* out, int64_t count);
 

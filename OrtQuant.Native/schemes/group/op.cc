@@ -23,7 +23,7 @@ constexpr const char* kLayouts[] = {"n16"};
 constexpr InputSpec kWeightInput = {"W", TensorRole::kPackedWeight, kBytes, "[T, C, 64 * bits]"};
 constexpr InputSpec kScalesInput = {"scales", TensorRole::kScale, kFloats, "[T, G, 16]"};
 constexpr InputSpec kZeroPointsInput = {"zero_points", TensorRole::kZeroPoint, kZeroPointTypes,
-                                        "[T, G, 2 * bits] or [T, G, 16]", true};
+                                        "[T, ceil(G * zb / 8), 16] or [T, G, 16]", true};
 
 constexpr AttributeSpec kK = {"K", AttributeKind::kInt};
 constexpr AttributeSpec kN = {"N", AttributeKind::kInt};

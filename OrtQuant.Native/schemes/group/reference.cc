@@ -24,8 +24,8 @@ struct GroupParameters {
 GroupParameters LoadGroup(const Layout& layout, const TileWeights& tile, int64_t group) {
   GroupParameters p;
   const uint8_t* scales = tile.scales + group * layout.group_scale_bytes;
-  const uint8_t* zero_points =
-      layout.zp == ZeroPointKind::kNone ? nullptr : tile.zero_points + group * layout.group_zero_point_bytes;
+  const uint8_t* float_zero_points =
+      layout.zp == ZeroPointKind::kFloat ? tile.zero_points + group * layout.group_zero_point_bytes : nullptr;
   const auto type = [](int half) { return half ? ScalarType::kFloat16 : ScalarType::kFloat32; };
   for (int i = 0; i < kLanes; ++i) {
     p.scale[i] = LoadScalar(scales, type(layout.half_scales), i);
@@ -34,10 +34,10 @@ GroupParameters LoadGroup(const Layout& layout, const TileWeights& tile, int64_t
         p.zero_point[i] = static_cast<float>(1 << (layout.bits - 1));
         break;
       case ZeroPointKind::kInteger:
-        p.zero_point[i] = static_cast<float>(DecodeZeroPoint(zero_points, layout.zero_point_bits, i));
+        p.zero_point[i] = static_cast<float>(DecodeZeroPoint(tile.zero_points, layout.zero_point_bits, group, i));
         break;
       case ZeroPointKind::kFloat:
-        p.zero_point[i] = LoadScalar(zero_points, type(layout.half_zero_points), i);
+        p.zero_point[i] = LoadScalar(float_zero_points, type(layout.half_zero_points), i);
         break;
     }
   }
@@ -53,12 +53,14 @@ void Int8Tile(const Layout& layout, const TileWeights& tile, const Int8Panel& pa
     int32_t dot[kRows][kLanes] = {};
     const int64_t k_begin = b * layout.block_steps * kStepDepth;
     const int64_t block_end = k_begin + layout.block_steps * kStepDepth;
-    const int64_t k_end = block_end < layout.K ? block_end : layout.K;
-    for (int64_t k = k_begin; k < k_end; ++k) {
+    const int64_t steps_end = layout.steps * kStepDepth;
+    const int64_t p_end = block_end < steps_end ? block_end : steps_end;
+    for (int64_t p = k_begin; p < p_end; ++p) {
+      const int64_t k = p - p % kStepDepth + layout.step_order[p % kStepDepth];
       for (int i = 0; i < kLanes; ++i) {
         const int code = DecodeCode(tile.codes, layout.bits, k, i);
         for (int r = 0; r < panel.rows; ++r) {
-          dot[r][i] += code * static_cast<int8_t>(panel.values[(k / 4 * panel.rows + r) * 4 + k % 4]);
+          dot[r][i] += code * static_cast<int8_t>(panel.values[(p / 4 * panel.rows + r) * 4 + p % 4]);
         }
       }
     }
@@ -103,7 +105,8 @@ void FloatTile(const Layout& layout, const TileWeights& tile, const FloatPanel& 
   }
 }
 
-void QuantizeRowPortable(const float* x, int64_t K, int64_t block, int8_t* q, float* scales, int32_t* sums) {
+void QuantizeRowPortable(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth], int8_t* q,
+                         float* scales, int32_t* sums) {
   for (int64_t k0 = 0, b = 0; k0 < K; k0 += block, ++b) {
     const int64_t k1 = K - k0 < block ? K : k0 + block;
     float absmax = 0;
@@ -118,14 +121,16 @@ void QuantizeRowPortable(const float* x, int64_t K, int64_t block, int8_t* q, fl
     // 127 / absmax overflows for subnormal blocks, which are below any resolution that matters: they count as zero.
     const float inverse = finite && absmax >= 0x1p-120f ? 127.0f / absmax : 0.0f;
     int32_t sum = 0;
-    for (int64_t k = k0; k < k1; ++k) {
-      const int32_t value = finite ? static_cast<int32_t>(std::nearbyint(x[k] * inverse)) : 0;
-      q[k] = static_cast<int8_t>(value);
-      sum += value;
+    for (int64_t step = k0; step < k1; step += kStepDepth) {
+      for (int p = 0; p < kStepDepth; ++p) {
+        const int64_t k = step + step_order[p];
+        const int32_t value = finite && k < K ? static_cast<int32_t>(std::nearbyint(x[k] * inverse)) : 0;
+        q[step + p] = static_cast<int8_t>(value);
+        sum += value;
+      }
     }
     sums[b] = sum;
   }
-  for (int64_t k = K; k % kStepDepth != 0; ++k) q[k] = 0;
 }
 
 void HalfToFloatPortable(const uint16_t* in, float* out, int64_t count) {

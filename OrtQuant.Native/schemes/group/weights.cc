@@ -17,8 +17,7 @@ Shape3 ScaleShape(const GroupFormat& format) {
 }
 
 Shape3 ZeroPointShape(const GroupFormat& format) {
-  const int64_t last = format.zp == ZeroPointKind::kInteger ? kTileOutputs * format.ZeroPointBits() / 8 : kTileOutputs;
-  return {format.Tiles(), format.Groups(), last};
+  return {format.Tiles(), format.ZeroPointRows(), kTileOutputs};
 }
 
 ZeroPointKind KindOf(const InputInfo& zero_points) {

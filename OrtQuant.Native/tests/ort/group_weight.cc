@@ -12,17 +12,18 @@ int64_t CeilDiv(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Sets the code of (lane, k) in one plane of a chunk.
-void SetPlane(std::string& chunk, size_t plane, int64_t width, int64_t lane, int64_t k, int64_t value) {
-  const int64_t inputs_per_vector = 32 / width;
-  const int64_t vector = k / inputs_per_vector, field = k % inputs_per_vector / 4, j = k % 4;
-  chunk[plane + static_cast<size_t>(64 * vector + 4 * lane + j)] |= static_cast<char>(value << (field * width));
+/// Sets the code of (lane, k) in the first plane of a chunk.
+void SetPlane(std::string& chunk, int64_t width, int64_t lane, int64_t k, int64_t value) {
+  const int64_t bit = k * width;  // of the row's codes, one after the other
+  const int64_t word = bit / 32, j = bit % 32 / 8;
+  chunk[static_cast<size_t>(64 * word + 4 * lane + j)] |= static_cast<char>(value << (bit % 8));
 }
 
 void SetCode(std::string& chunk, int64_t bits, int64_t lane, int64_t k, int64_t code) {
-  if (bits != 3) return SetPlane(chunk, 0, bits, lane, k, code);
-  SetPlane(chunk, 0, 2, lane, k, code & 3);
-  SetPlane(chunk, 128, 1, lane, k, code >> 2);
+  if (bits != 3) return SetPlane(chunk, bits, lane, k, code);
+  SetPlane(chunk, 2, lane, k, code & 3);
+  const int64_t j = k % 16 / 4, high_bit = k / 16 * 4 + k % 4;
+  chunk[static_cast<size_t>(128 + 4 * lane + j)] |= static_cast<char>((code >> 2) << high_bit);
 }
 
 }  // namespace
@@ -67,14 +68,15 @@ GroupWeight GroupWeight::Random(const Geometry& geometry, uint32_t seed) {
   std::mt19937 random(seed);
   const int64_t block = w.block_size == -1 ? w.K : w.block_size;
   const int64_t tiles = CeilDiv(w.N, kLanes), chunks = CeilDiv(w.K, kDepth), groups = CeilDiv(w.K, block);
-  const int64_t zero_point_bits = w.bits == 3 ? 4 : w.bits, zero_point_bytes = kLanes * zero_point_bits / 8;
+  const int64_t zero_point_bits = w.bits == 3 ? 4 : w.bits;
+  const int64_t zero_point_rows = CeilDiv(groups * zero_point_bits, 8);
   const auto chunk_bytes = static_cast<size_t>(64 * w.bits);
   w.code_shape = {tiles, chunks, 64 * w.bits};
   w.scale_shape = {tiles, groups, kLanes};
-  w.zero_point_shape = {tiles, groups, w.zero_points == ZeroPoints::kInteger ? zero_point_bytes : kLanes};
+  w.zero_point_shape = {tiles, w.zero_points == ZeroPoints::kInteger ? zero_point_rows : groups, kLanes};
 
   std::vector<float> scales(static_cast<size_t>(tiles * groups * kLanes)), offsets(scales.size());
-  std::string packed_offsets(static_cast<size_t>(tiles * groups * zero_point_bytes), '\0');
+  std::string packed_offsets(static_cast<size_t>(tiles * zero_point_rows * kLanes), '\0');
   const float middle = static_cast<float>(int64_t{1} << (w.bits - 1));
   std::uniform_real_distribution<float> scale_range(0.01f, 0.1f), offset_range(0.0f, 2 * middle - 1);
   const auto round = [&](float value) { return w.scale_type == 10 ? HalfToFloat(FloatToHalf(value)) : value; };
@@ -87,9 +89,9 @@ GroupWeight GroupWeight::Random(const Geometry& geometry, uint32_t seed) {
       offsets[i] = w.zero_points == ZeroPoints::kNone    ? middle
                    : w.zero_points == ZeroPoints::kFloat ? round(offset)
                                                          : std::nearbyint(offset);
-      const int64_t byte = at * zero_point_bytes + lane % zero_point_bytes, field = lane / zero_point_bytes;
-      packed_offsets[static_cast<size_t>(byte)] |=
-          static_cast<char>(static_cast<int>(offsets[i]) << (field * zero_point_bits));
+      const int64_t bit = g * zero_point_bits;
+      const int64_t byte = (n / kLanes * zero_point_rows + bit / 8) * kLanes + lane;
+      packed_offsets[static_cast<size_t>(byte)] |= static_cast<char>(static_cast<int>(offsets[i]) << (bit % 8));
     }
   }
 

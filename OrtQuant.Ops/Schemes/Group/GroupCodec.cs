@@ -95,10 +95,10 @@ internal static class GroupCodec
                 break;
             default:
                 var tile = TileOf(tensors[2].Span, t, tensors[2].Length / geometry.Tiles);
-                var (bytes, bits) = (geometry.ZeroPointBytes, geometry.ZeroPointBits);
+                var (perByte, bits) = (geometry.ZeroPointsPerByte, geometry.ZeroPointBits);
                 for (var g = 0; g < zeroPoints.Length; g++)
                 {
-                    zeroPoints[g] = (tile[(g * bytes) + (lane % bytes)] >> (lane / bytes * bits)) & ((1 << bits) - 1);
+                    zeroPoints[g] = (tile[(g / perByte * Rows) + lane] >> (g % perByte * bits)) & ((1 << bits) - 1);
                 }
 
                 break;
@@ -107,10 +107,10 @@ internal static class GroupCodec
 
     private static void WriteIntegers(ReadOnlySpan<float> zeroPoints, Span<byte> tile, int lane, GroupGeometry geometry)
     {
-        var (bytes, bits) = (geometry.ZeroPointBytes, geometry.ZeroPointBits);
+        var (perByte, bits) = (geometry.ZeroPointsPerByte, geometry.ZeroPointBits);
         for (var g = 0; g < zeroPoints.Length; g++)
         {
-            tile[(g * bytes) + (lane % bytes)] |= (byte)((int)zeroPoints[g] << (lane / bytes * bits));
+            tile[(g / perByte * Rows) + lane] |= (byte)((int)zeroPoints[g] << (g % perByte * bits));
         }
     }
 

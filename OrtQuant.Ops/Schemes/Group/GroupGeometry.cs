@@ -48,8 +48,11 @@ internal sealed class GroupGeometry
     /// <summary>Width of a stored integer zero point: that of a code, but 4 for 3-bit codes.</summary>
     public int ZeroPointBits => Parameters.Bits == 3 ? 4 : Parameters.Bits;
 
-    /// <summary>Bytes of the integer zero points of one group of one tile.</summary>
-    public int ZeroPointBytes => TileRows * ZeroPointBits / 8;
+    /// <summary>Consecutive groups whose integer zero points share a byte.</summary>
+    public int ZeroPointsPerByte => 8 / ZeroPointBits;
+
+    /// <summary>Bytes of the integer zero points of one output.</summary>
+    public int ZeroPointBytes => (Groups + ZeroPointsPerByte - 1) / ZeroPointsPerByte;
 
     /// <summary>The zero point where none is stored.</summary>
     public float ImplicitZeroPoint => 1 << (Parameters.Bits - 1);
@@ -63,7 +66,7 @@ internal sealed class GroupGeometry
         return Parameters.ZeroPoint switch
         {
             ZeroPointKind.None => [weights, scales],
-            ZeroPointKind.Integer => [weights, scales, new("zero_points", ElementType.UInt8, [Tiles, Groups, ZeroPointBytes])],
+            ZeroPointKind.Integer => [weights, scales, new("zero_points", ElementType.UInt8, [Tiles, ZeroPointBytes, TileRows])],
             _ => [weights, scales, new("zero_points", Parameters.ScaleType, [Tiles, Groups, TileRows])],
         };
     }

@@ -18,7 +18,7 @@ public static class GroupOp
             new("X", TensorRole.Activation, Activations, "[..., K]"),
             new("W", TensorRole.PackedWeight, [ElementType.UInt8], "[T, C, 64 * bits]"),
             new("scales", TensorRole.Scale, Activations, "[T, G, 16]"),
-            new("zero_points", TensorRole.ZeroPoint, [ElementType.UInt8, ElementType.Float32, ElementType.Float16], "[T, G, 2 * bits] or [T, G, 16]", Optional: true),
+            new("zero_points", TensorRole.ZeroPoint, [ElementType.UInt8, ElementType.Float32, ElementType.Float16], "[T, ceil(G * zb / 8), 16] or [T, G, 16]", Optional: true),
             new("bias", TensorRole.Bias, Activations, "[N]", Optional: true),
             new("low_rank_a", TensorRole.LowRankA, Activations, "[K, r]", Optional: true),
             new("low_rank_b", TensorRole.LowRankB, Activations, "[r, N]", Optional: true),

@@ -20,7 +20,11 @@ def address(n, k, plane_width, plane_start, chunk_bytes, chunks):
     chunk, k_in_chunk = divmod(k, 32)
     fields = 8 // plane_width
     vector, rest = divmod(k_in_chunk, 4 * fields)
-    field, j = divmod(rest, 4)
+    j, field = divmod(rest, fields)
+    if plane_width == 1:  # the high bits of 3-bit codes follow the fields of the low plane, whose vectors hold 16 k
+        low_vector, rest = divmod(k_in_chunk, 16)
+        vector, (j, low_field) = 0, divmod(rest, 4)
+        field = 4 * low_vector + low_field
     byte = (tile * chunks + chunk) * chunk_bytes + plane_start + 64 * vector + 4 * lane + j
     return byte, field * plane_width
 
@@ -50,16 +54,16 @@ def pack_floats(values, dtype):
 
 
 def pack_integer_zero_points(values, bits):
-    """[N, G] -> [T, G, 16 * zb / 8], padding 0."""
+    """[N, G] -> [T, ceil(G * zb / 8), 16], padding 0."""
     zb = 4 if bits == 3 else bits
-    size = 16 * zb // 8
     n_count, groups = values.shape
-    packed = [0] * (-(-n_count // 16) * groups * size)
+    size = -(-groups * zb // 8)
+    packed = [0] * (-(-n_count // 16) * size * 16)
     for n in range(n_count):
         tile, lane = divmod(n, 16)
-        field, byte = divmod(lane, size)
         for g in range(groups):
-            packed[(tile * groups + g) * size + byte] |= int(values[n, g]) << (field * zb)
+            byte, bit = divmod(g * zb, 8)
+            packed[(tile * size + byte) * 16 + lane] |= int(values[n, g]) << bit
     return bytes(packed)
 
 
