@@ -8,9 +8,10 @@ namespace OrtQuant.Schemes;
 /// </summary>
 /// <remarks>
 /// Calls for disjoint sets of rows, aligned to <see cref="RowBlock"/>, may run in parallel. Values must be finite:
-/// anything else raises <see cref="OrtQuantException"/>.
+/// anything else raises <see cref="OrtQuantException"/>. Disposing a grid lets the next one use its memory; one that is not disposed is
+/// collected like any object.
 /// </remarks>
-public interface IWeightGrid
+public interface IWeightGrid : IDisposable
 {
     /// <summary>Shape of the weight.</summary>
     WeightShape Shape { get; }

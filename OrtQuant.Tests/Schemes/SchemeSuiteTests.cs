@@ -188,6 +188,28 @@ public sealed class SchemeSuiteTests
         }
     }
 
+    /// <summary>A grid that takes over the memory of another one finds no trace of it, padding included.</summary>
+    [TestMethod]
+    [DynamicData(nameof(Samples))]
+    public void ADisposedGridLeavesNothingBehind(string name, SchemeParameters parameters)
+    {
+        var scheme = SchemeCatalog.Get(name);
+        var shape = new WeightShape(1003, 530);
+        IReadOnlyList<byte[]>? expected = null;
+        for (var round = 0; round < 3; round++)
+        {
+            var (grid, _) = Quantize(scheme, shape, parameters, seed: 23);
+            var tensors = scheme.Encode(grid);
+            AssertSameBytes(expected ??= tensors, tensors);
+            grid.Dispose();
+
+            // Another shape in the same memory, its codes where the first one has padding.
+            var (other, _) = Quantize(scheme, new WeightShape(1010, 544), parameters, seed: 24);
+            other.Dispose();
+            Assert.ThrowsExactly<ObjectDisposedException>(() => other.Dequantize(0, new float[544]));
+        }
+    }
+
     internal static (IWeightGrid Grid, float[] Dequantized) Quantize(IWeightScheme scheme, WeightShape shape, SchemeParameters parameters, int seed)
     {
         var random = new Random(seed);

@@ -7,7 +7,7 @@ namespace OrtQuant.Schemes.Group;
 internal sealed class GroupGrid : IAffineGrid
 {
     private readonly GroupGeometry _geometry;
-    private readonly byte[][] _tiles;
+    private readonly CodeBlocks _tiles;
     private readonly float[] _scales;
     private readonly float[] _zeroPoints;
 
@@ -15,12 +15,7 @@ internal sealed class GroupGrid : IAffineGrid
     {
         _geometry = geometry;
         RowStride = _geometry.Chunks * GroupGeometry.ChunkSize;
-        _tiles = new byte[_geometry.Tiles][];
-        for (var t = 0; t < _tiles.Length; t++)
-        {
-            _tiles[t] = new byte[GroupGeometry.TileRows * RowStride];
-        }
-
+        _tiles = new CodeBlocks(geometry.Tiles, GroupGeometry.TileRows * RowStride);
         _scales = new float[checked(_geometry.Shape.N * _geometry.Groups)];
         _zeroPoints = new float[_scales.Length];
         if (_geometry.Parameters.ZeroPoint == ZeroPointKind.None)
@@ -47,7 +42,7 @@ internal sealed class GroupGrid : IAffineGrid
     public GroupGeometry Geometry => _geometry;
 
     /// <summary>Codes of a tile, <c>[16, RowStride]</c>.</summary>
-    public Span<byte> Tile(int t) => _tiles[t];
+    public Span<byte> Tile(int t) => _tiles.Tile(t);
 
     /// <summary>Scales of a row, <c>[G]</c>.</summary>
     public Span<float> Scales(long n) => _scales.AsSpan((int)(n * _geometry.Groups), _geometry.Groups);
@@ -56,7 +51,7 @@ internal sealed class GroupGrid : IAffineGrid
     public Span<float> ZeroPoints(long n) => _zeroPoints.AsSpan((int)(n * _geometry.Groups), _geometry.Groups);
 
     public Span<byte> Codes(long n) =>
-        _tiles[n / GroupGeometry.TileRows].AsSpan((int)(n % GroupGeometry.TileRows) * RowStride, (int)Shape.K);
+        _tiles.Tile((int)(n / GroupGeometry.TileRows)).Slice((int)(n % GroupGeometry.TileRows) * RowStride, (int)Shape.K);
 
     public void FitRows(long n0, int count, ReadOnlySpan<float> values, ReadOnlySpan<float> importance)
     {
@@ -139,6 +134,8 @@ internal sealed class GroupGrid : IAffineGrid
     }
 
     public (float Scale, float ZeroPoint) GetGroup(long n, int g) => (Scales(n)[g], ZeroPoints(n)[g]);
+
+    public void Dispose() => _tiles.Dispose();
 
     private float Stored(float value, string what, long n, int g)
     {
