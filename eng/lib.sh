@@ -44,7 +44,7 @@ need() {
 
 # need_dotnet: the SDK cannot be had from Debian, so it is only checked for.
 need_dotnet() {
-  command -v dotnet >/dev/null || fail "the .NET SDK 10 or newer is needed: command 'dotnet' not found"
+  command -v dotnet >/dev/null || fail "the .NET SDK 10 or newer is needed: command 'dotnet' not found (https://dot.net/download)"
   dotnet --list-sdks | awk -F. '$1 >= 10 { found = 1 } END { exit !found }' ||
     fail "the .NET SDK 10 or newer is needed; found: $(dotnet --list-sdks | cut -d' ' -f1 | paste -sd' ')"
 }
