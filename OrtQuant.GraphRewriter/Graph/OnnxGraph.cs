@@ -175,7 +175,14 @@ public sealed class OnnxGraph
         Proto.ValueInfo.AddRange(declared);
     }
 
-    private OnnxNode Insert(int index, NodeProto proto)
+    /// <summary>A new value that nothing produces yet, for <see cref="OnnxNode.TakeOutput"/>.</summary>
+    internal OnnxValue AddValue(string name)
+    {
+        Model.ClaimName(name);
+        return Define(name);
+    }
+
+    internal OnnxNode Insert(int index, NodeProto proto)
     {
         foreach (var output in proto.Output.Where(output => output.Length > 0))
         {

@@ -35,6 +35,9 @@ public sealed class OnnxValue
     /// <summary>The constant that this is: an initializer that no graph input overrides, or the output of a Constant node.</summary>
     public LazyTensor? Constant => Graph.ConstantOf(this);
 
+    /// <summary>The data of the initializer of this name, even of one that a caller may replace.</summary>
+    internal LazyTensor? Initializer => Graph.InitializerOf(Name) is { } proto ? Graph.Model.Tensors.Find(proto) : null;
+
     /// <summary>Its readers, nested graphs included, in no particular order across graphs.</summary>
     public IReadOnlyList<Use> Uses => _uses;
 

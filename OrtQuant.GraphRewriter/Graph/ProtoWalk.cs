@@ -9,7 +9,7 @@ internal static class ProtoWalk
     internal static IEnumerable<GraphProto> Graphs(ModelProto model)
     {
         var main = model.Graph is null ? [] : Within(model.Graph, 0).Prepend(model.Graph);
-        return main.Concat(model.Functions.SelectMany(function => function.Node).SelectMany(node => Within(node, 0)));
+        return main.Concat(model.Functions.SelectMany(Graphs));
     }
 
     /// <summary>Every tensor that is an attribute of a node.</summary>
@@ -19,6 +19,12 @@ internal static class ProtoWalk
             .SelectMany(node => node.Attribute)
             .Concat(model.Functions.SelectMany(function => function.AttributeProto))
             .SelectMany(attribute => attribute.T is null ? attribute.Tensors : attribute.Tensors.Prepend(attribute.T));
+
+    /// <summary>The nodes of a function, those in graphs inside it included.</summary>
+    internal static IEnumerable<NodeProto> Nodes(FunctionProto function) => function.Node.Concat(Graphs(function).SelectMany(graph => graph.Node));
+
+    /// <summary>Every graph in an attribute of a function's nodes.</summary>
+    internal static IEnumerable<GraphProto> Graphs(FunctionProto function) => function.Node.SelectMany(node => Within(node, 0));
 
     private static IEnumerable<GraphProto> Within(GraphProto graph, int depth) => graph.Node.SelectMany(node => Within(node, depth));
 

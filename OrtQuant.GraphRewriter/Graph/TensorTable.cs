@@ -16,16 +16,28 @@ internal sealed class TensorTable
     /// <summary>A TensorProto that stands for a tensor.</summary>
     internal TensorProto Add(string name, LazyTensor tensor)
     {
-        var proto = new TensorProto { Name = name, DataType = (int)tensor.Type, Dims = { tensor.Shape } };
+        var proto = new TensorProto { Name = name };
         Refer(proto, tensor);
         return proto;
     }
 
-    /// <summary>Makes a TensorProto stand for a tensor.</summary>
+    /// <summary>Makes a TensorProto stand for a tensor, of any type and shape; the name stays.</summary>
     internal void Refer(TensorProto proto, LazyTensor tensor)
     {
         proto.ClearRawData();
+        proto.FloatData.Clear();
+        proto.Int32Data.Clear();
+        proto.Int64Data.Clear();
+        proto.DoubleData.Clear();
+        proto.Uint64Data.Clear();
         proto.ExternalData.Clear();
+        proto.DataType = (int)tensor.Type;
+        if (!proto.Dims.SequenceEqual(tensor.Shape))
+        {
+            proto.Dims.Clear();
+            proto.Dims.AddRange(tensor.Shape);
+        }
+
         proto.DataLocation = TensorProto.Types.DataLocation.External;
         proto.ExternalData.Add(new StringStringEntryProto { Key = Key, Value = _tensors.Count.ToString(CultureInfo.InvariantCulture) });
         _tensors.Add(tensor);
