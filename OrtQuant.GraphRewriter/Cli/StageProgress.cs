@@ -84,6 +84,11 @@ internal sealed class BarProgress : IProgress<StageProgress>
         {
             if (!_bars.TryGetValue(value.Stage, out var bar))
             {
+                foreach (var earlier in _bars.Values.Where(earlier => earlier.IsIndeterminate))
+                {
+                    (earlier.IsIndeterminate, earlier.Value) = (false, earlier.MaxValue);
+                }
+
                 bar = _context.AddTask(Markup.Escape(value.Stage));
                 _bars.Add(value.Stage, bar);
             }

@@ -28,7 +28,7 @@ public static class ModelComparer
         using var model = LanguageModel.Open(modelFile, options.Model);
         var distributions = new DistributionMeter();
         var (referenceLoss, modelLoss, scored, done) = (0.0, 0.0, 0L, 0);
-        foreach (var (ids, batch) in SequenceBatches.Of(sequences))
+        foreach (var (ids, batch) in SequenceBatches.Of(sequences, reference, model))
         {
             using var expected = reference.Score(ids, batch, cancellation);
             using var actual = model.Score(ids, batch, cancellation);

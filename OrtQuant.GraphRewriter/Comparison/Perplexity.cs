@@ -25,7 +25,7 @@ public static class Perplexity
         var sum = 0.0;
         var tokens = 0L;
         var done = 0;
-        foreach (var (ids, batch) in SequenceBatches.Of(sequences))
+        foreach (var (ids, batch) in SequenceBatches.Of(sequences, model))
         {
             using var logits = model.Score(ids, batch, cancellation);
             var losses = Losses(logits, ids, batch);
@@ -49,6 +49,11 @@ public static class Perplexity
         var length = ids.Length / batch;
         var losses = new double[ids.Length];
         RequireVocabulary(ids, logits.Vocabulary);
+        if (logits.Rows != ids.Length)
+        {
+            throw new RunningException($"the model returns scores for {logits.Rows} of {ids.Length} positions; all are needed");
+        }
+
         Parallel.For(0, ids.Length, () => new float[2 * logits.Vocabulary], (row, _, buffer) =>
         {
             if ((row + 1) % length != 0)

@@ -1,3 +1,5 @@
+using OrtQuant.GraphRewriter.Running;
+
 namespace OrtQuant.GraphRewriter.Comparison;
 
 /// <summary>Groups neighbouring sequences of one length, so that short ones share a run.</summary>
@@ -7,13 +9,16 @@ internal static class SequenceBatches
     private const int MaxRows = 512;
 
     /// <summary>Batches in the order of the sequences: ids [batch, length] row-major, and the batch.</summary>
-    public static IEnumerable<(long[] Ids, int Batch)> Of(IReadOnlyList<long[]> sequences)
+    /// <param name="sequences">The sequences.</param>
+    /// <param name="models">All that will run the batches; one exported for a single sequence gets one at a time.</param>
+    public static IEnumerable<(long[] Ids, int Batch)> Of(IReadOnlyList<long[]> sequences, params IReadOnlyList<LanguageModel> models)
     {
+        var maxRows = models.All(model => model.Signature.InputIds!.Dimensions[0] < 0) ? MaxRows : 0;
         for (var first = 0; first < sequences.Count;)
         {
             var length = sequences[first].Length;
             var last = first + 1;
-            while (last < sequences.Count && sequences[last].Length == length && (last - first + 1) * length <= MaxRows)
+            while (last < sequences.Count && sequences[last].Length == length && (last - first + 1) * length <= maxRows)
             {
                 last++;
             }

@@ -4,7 +4,8 @@ namespace OrtQuant.GraphRewriter.Running;
 
 /// <summary>
 /// Sequences being decoded: their KV cache and length. The cache never leaves ONNX Runtime's memory: what one run returned is what the
-/// next run reads; where the model allows it, past and present are one buffer that runs write in place.
+/// next run reads; where the model allows it, past and present are one buffer that runs write in place. A model without a cache is given the whole
+/// sequence at every run.
 /// </summary>
 public sealed class DecodingState : IDisposable
 {
@@ -13,6 +14,7 @@ public sealed class DecodingState : IDisposable
     private readonly OrtValue[] _cache;
     private readonly bool _shared;
     private readonly int _batch;
+    private long[] _history = [];
 
     internal DecodingState(LanguageModel model, int batch, int capacity, bool shareBuffer)
     {
@@ -45,20 +47,22 @@ public sealed class DecodingState : IDisposable
     {
         var count = ids.Length / _batch;
         var total = Length + count;
+        var past = _cache.Length > 0 ? Length : 0;
         if (count == 0 || total > Capacity)
         {
             throw new RunningException($"{count} tokens after {Length} do not fit a sequence of 1 to {Capacity}");
         }
 
         var signature = _model.Signature;
-        using var inputIds = Elements.Integers(signature.InputIds!.Type, ids, _batch, count);
+        var fed = _cache.Length > 0 ? ids : _history = Continue(_history, ids);
+        using var inputIds = Elements.Integers(signature.InputIds!.Type, fed, _batch, fed.Length / _batch);
         using var mask = signature.AttentionMask is { } maskInput ? Ones(maskInput, total) : null;
-        using var positions = signature.PositionIds is { } positionInput ? Positions(positionInput, count) : null;
+        using var positions = signature.PositionIds is { } positionInput ? Positions(positionInput, past, total - past) : null;
         _binding.BindInput(signature.InputIds.Name, inputIds);
         BindIfPresent(signature.AttentionMask, mask);
         BindIfPresent(signature.PositionIds, positions);
         BindOutputs();
-        var logits = Run(cancellation);
+        var logits = new Logits(Run(cancellation), skip: Length - past);
         Length = total;
         return logits;
     }
@@ -73,7 +77,7 @@ public sealed class DecodingState : IDisposable
         }
     }
 
-    private Logits Run(CancellationToken cancellation)
+    private OrtValue Run(CancellationToken cancellation)
     {
         using var options = new RunOptions();
         using var registration = cancellation.Register(() => options.Terminate = true);
@@ -94,7 +98,7 @@ public sealed class DecodingState : IDisposable
             KeepCache(i, outputs[i + 1]);
         }
 
-        return new Logits(outputs[0]);
+        return outputs[0];
     }
 
     // Outputs keep what the last run put there, so those that ONNX Runtime allocates are bound anew for every run.
@@ -138,6 +142,21 @@ public sealed class DecodingState : IDisposable
         _cache[index] = next;
     }
 
+    // Sequences of the batch, each followed by its next ids.
+    private long[] Continue(long[] history, ReadOnlySpan<long> ids)
+    {
+        var longer = new long[history.Length + ids.Length];
+        var (before, after) = (history.Length / _batch, ids.Length / _batch);
+        for (var sequence = 0; sequence < _batch; sequence++)
+        {
+            var row = longer.AsSpan(sequence * (before + after), before + after);
+            history.AsSpan(sequence * before, before).CopyTo(row);
+            ids.Slice(sequence * after, after).CopyTo(row[before..]);
+        }
+
+        return longer;
+    }
+
     private long[] CacheShape(CachePair pair, long length) =>
         CacheShapes.Of(pair, _batch, length, _model.Configuration, Path.GetFileName(_model.File));
 
@@ -148,12 +167,12 @@ public sealed class DecodingState : IDisposable
         return Elements.Integers(input.Type, ones, _batch, total);
     }
 
-    private OrtValue Positions(TensorSignature input, int count)
+    private OrtValue Positions(TensorSignature input, int past, int count)
     {
         var positions = new long[_batch * count];
         for (var i = 0; i < positions.Length; i++)
         {
-            positions[i] = Length + (i % count);
+            positions[i] = past + (i % count);
         }
 
         return Elements.Integers(input.Type, positions, _batch, count);

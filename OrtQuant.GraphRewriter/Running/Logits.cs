@@ -8,16 +8,21 @@ public sealed class Logits : IDisposable
 {
     private readonly OrtValue _value;
     private readonly TensorElementType _type;
+    private readonly int _length;
+    private readonly int _skip;
 
     /// <summary>Takes over the output of a model.</summary>
-    /// <param name="value">A float tensor of shape [..., vocabulary].</param>
-    internal Logits(OrtValue value)
+    /// <param name="value">A float tensor of shape [batch, length, vocabulary].</param>
+    /// <param name="skip">Positions at the start of each sequence that are not wanted.</param>
+    internal Logits(OrtValue value, int skip = 0)
     {
         _value = value;
+        _skip = skip;
         var info = value.GetTensorTypeAndShape();
         _type = info.ElementDataType;
         Vocabulary = checked((int)info.Shape[^1]);
-        Rows = Vocabulary == 0 ? 0 : checked((int)(info.ElementCount / Vocabulary));
+        _length = checked((int)info.Shape[^2]) - skip;
+        Rows = Vocabulary == 0 ? 0 : checked((int)(info.ElementCount / Vocabulary / info.Shape[^2])) * _length;
     }
 
     /// <summary>Number of token ids.</summary>
@@ -31,8 +36,10 @@ public sealed class Logits : IDisposable
     /// <param name="scores">Receives <see cref="Vocabulary"/> numbers.</param>
     public void ReadRow(int row, Span<float> scores)
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
+        var stored = (row / _length * (_length + _skip)) + _skip + (row % _length);
         var bytes = Vocabulary * Elements.SizeOf(_type);
-        Elements.ToSingle(_value.GetTensorMutableRawData().Slice(checked(row * bytes), bytes), _type, scores);
+        Elements.ToSingle(_value.GetTensorMutableRawData().Slice(checked(stored * bytes), bytes), _type, scores);
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using OrtQuant.GraphRewriter.Comparison;
 using OrtQuant.GraphRewriter.Running;
 using OrtQuant.Tests.Support;
 
@@ -72,6 +73,37 @@ public sealed class DecodingTests
         {
             AssertClose(separate[step], shared[step], 1e-3);
         }
+    }
+
+    [TestMethod]
+    public void ModelWithoutACacheSeesTheWholeSequence()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = LanguageModel.Open(TableModel.Write(folder.File("model.onnx"), TableModel.Random(9, seed: 5), cumulative: true), Settings);
+        long[] sequences = [1, 2, 3, 4, 8, 7, 6, 5];
+        using var whole = model.Score(sequences, 2);
+        using var state = model.Start(2, 4);
+
+        using var first = state.Append([1, 2, 3, 8, 7, 6]);
+        using var last = state.Append([4, 5]);
+
+        Assert.AreEqual(6, first.Rows);
+        Assert.AreEqual(2, last.Rows);
+        CollectionAssert.AreEqual(Row(whole, 5), Row(first, 4));
+        CollectionAssert.AreEqual(Row(whole, 3), Row(last, 0));
+        CollectionAssert.AreEqual(Row(whole, 7), Row(last, 1));
+    }
+
+    [TestMethod]
+    public void ModelForASingleSequenceIsGivenOneAtATime()
+    {
+        using var model = LanguageModel.Open(TestFiles.Optional("models/zoo/extra/gpt2-dynamo-fp16.onnx"), Settings);
+        long[][] sequences = [[1, 2, 3], [4, 5, 6]];
+
+        var both = Perplexity.Measure(model, sequences);
+        var apart = sequences.Select(ids => Math.Log(Perplexity.Measure(model, [ids]).Value));
+
+        Assert.AreEqual(Math.Exp(apart.Average()), both.Value, 1e-3 * both.Value);
     }
 
     [TestMethod]

@@ -9,8 +9,9 @@ internal static class TableModel
     /// <summary>Writes a model with one op, <c>logits = Gather(table, input_ids)</c>.</summary>
     /// <param name="path">Where to.</param>
     /// <param name="table">Scores [vocabulary, vocabulary]; row: last token.</param>
+    /// <param name="cumulative">Scores are sums over all tokens so far, so that the whole sequence matters.</param>
     /// <returns><paramref name="path"/>.</returns>
-    public static string Write(string path, float[,] table)
+    public static string Write(string path, float[,] table, bool cumulative = false)
     {
         var vocabulary = table.GetLength(0);
         var initializer = new TensorProto { Name = "table", DataType = (int)TensorProto.Types.DataType.Float };
@@ -18,11 +19,17 @@ internal static class TableModel
         initializer.FloatData.Add(table.Cast<float>());
         var gather = new NodeProto { OpType = "Gather", Name = "embedding" };
         gather.Input.Add(["table", "input_ids"]);
-        gather.Output.Add("logits");
+        gather.Output.Add(cumulative ? "rows" : "logits");
 
         var graph = new GraphProto { Name = "table" };
         graph.Node.Add(gather);
         graph.Initializer.Add(initializer);
+        if (cumulative)
+        {
+            graph.Initializer.Add(new TensorProto { Name = "axis", DataType = (int)TensorProto.Types.DataType.Int64, Int64Data = { 1 } });
+            graph.Node.Add(new NodeProto { OpType = "CumSum", Name = "sum", Input = { "rows", "axis" }, Output = { "logits" } });
+        }
+
         graph.Input.Add(Value("input_ids", TensorProto.Types.DataType.Int64, "batch_size", "sequence_length"));
         graph.Output.Add(Value("logits", TensorProto.Types.DataType.Float, "batch_size", "sequence_length", vocabulary));
         var model = new ModelProto { IrVersion = 8, Graph = graph };

@@ -71,6 +71,7 @@ internal sealed class BenchOpsCommand : ToolCommand
                 rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), rooflines[test.Threads], isa, context.Cancellation));
             }
 
+            progress.Report(new StageProgress("measuring", cases.Count, cases.Count));
             return new OpBenchmarkReport(Machine.Describe(), isa ?? OrtQuantRuntime.Isa, [.. rooflines.Values], rows);
         });
         if (arguments.GetValue(_markdown) is { } page)
