@@ -55,7 +55,7 @@ struct Int8Panel {
   int rows;
   const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order (8 bits: of int16 pairs k0 k2 | k1
                           ///< k3 where the kernel asks for that)
-  const float* scales;  ///< [blocks, rows]
+  const float* scales;    ///< [blocks, rows]
   const int32_t*
       offsets;  ///< [blocks, rows]: -sum of the block's values, times 2^(bits-1) when there are no zero points
 };
