@@ -64,7 +64,7 @@ public sealed class GroupParametersTests
             {
                 new TensorSpec("W", ElementType.UInt8, [2, 2, 192]),
                 new TensorSpec("scales", ElementType.Float16, [2, 3, 16]),
-                new TensorSpec("zero_points", ElementType.UInt8, [2, 3, 8]),
+                new TensorSpec("zero_points", ElementType.UInt8, [2, 2, 16]),
             },
             tensors.ToArray());
     }
