@@ -8,7 +8,7 @@ namespace OrtQuant.GraphRewriter.Quantizers;
 /// <summary>The loop that quantizers of independent rows share: read a block of rows, fit it, round it, measure it; blocks in parallel.</summary>
 internal static class RowBlocks
 {
-    private const int FloatsPerBlock = 1 << 18;
+    private const int FloatsPerBlock = 1 << 20;
 
     /// <summary>Fits the parameters of rows <c>n0 .. n0 + count - 1</c>, whose weights <c>[count, K]</c> are given.</summary>
     public delegate void FitBlock(IWeightGrid grid, long n0, int count, ReadOnlySpan<float> values);
