@@ -131,8 +131,8 @@ std::vector<CustomOp> Overloads(const OrtApi& api, const OpSpec& spec) {
   for (ElementType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; type <= ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16; ++type) {
     const bool complex =
         type == ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64 || type == ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128;
-    if (!complex && std::ranges::find(permitted, type) == permitted.end())
-      overloads.emplace_back(api, spec, type, permitted[0]);
+    if (complex || std::ranges::find(permitted, type) != permitted.end()) continue;
+    overloads.emplace_back(api, spec, type, OutputTypeFor(spec, type));
   }
   return overloads;
 }

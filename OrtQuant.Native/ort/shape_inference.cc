@@ -1,5 +1,6 @@
 #include "ort/shape_inference.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -33,18 +34,26 @@ Dimensions DimensionsOf(const OrtApi& api, const OrtTensorTypeAndShapeInfo* info
 
 }  // namespace
 
+ElementType OutputTypeFor(const OpSpec& spec, ElementType input_type) {
+  const auto permitted = spec.inputs[0].types;
+  const bool floating = std::ranges::find(permitted, input_type) != permitted.end() ||
+                        input_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE ||
+                        input_type == ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16;
+  return floating ? input_type : spec.output.types[0];
+}
+
 void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* context) {
   const OutputRule& rule = spec.rule;
   const std::optional<int64_t> size = IntAttribute(api, context, rule.size_attribute);
   OrtTensorTypeAndShapeInfo* input = nullptr;  // owned by the context
   if (!size || !Succeeded(api, api.ShapeInferContext_GetInputTypeShape(context, 0, &input))) return;
 
-  ONNXTensorElementDataType type{};
-  Check(api, api.GetTensorElementType(input, &type));
+  ONNXTensorElementDataType input_type{};
+  Check(api, api.GetTensorElementType(input, &input_type));
+  ElementType type = OutputTypeFor(spec, input_type);
   if (rule.type_attribute != nullptr) {
-    const std::optional<int64_t> chosen = IntAttribute(api, context, rule.type_attribute);
-    if (!chosen) return;
-    type = static_cast<ONNXTensorElementDataType>(*chosen);
+    type = static_cast<ElementType>(IntAttribute(api, context, rule.type_attribute).value_or(0));
+    if (std::ranges::find(spec.output.types, type) == spec.output.types.end()) return;
   }
   Dimensions dimensions = DimensionsOf(api, input);
   // Rank 0 stands for a scalar and for an unknown rank alike; then only a type that differs from the first overload's
@@ -61,7 +70,7 @@ void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* co
   Check(api, api.CreateTensorTypeAndShapeInfo(&created));
   const auto release = [&api](OrtTensorTypeAndShapeInfo* info) { api.ReleaseTensorTypeAndShapeInfo(info); };
   const std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(release)> output(created, release);
-  Check(api, api.SetTensorElementType(output.get(), type));
+  Check(api, api.SetTensorElementType(output.get(), static_cast<ONNXTensorElementDataType>(type)));
   Check(api, api.SetDimensions(output.get(), dimensions.sizes.data(), dimensions.sizes.size()));
   Check(api, api.SetSymbolicDimensions(output.get(), dimensions.names.data(), dimensions.names.size()));
   Check(api, api.ShapeInferContext_SetOutputTypeShape(context, 0, output.get()));
