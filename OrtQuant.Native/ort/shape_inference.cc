@@ -1,8 +1,10 @@
 #include "ort/shape_inference.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace ortq::ort {
@@ -17,18 +19,29 @@ std::optional<int64_t> IntAttribute(const OrtApi& api, const OrtShapeInferContex
   return value;
 }
 
-/// Dimensions with their symbolic names; a dimension with neither value nor name is -1 and "".
+/// Dimensions with their names; a number has the name "".
 struct Dimensions {
   std::vector<int64_t> sizes;
-  std::vector<const char*> names;
+  std::vector<std::string> names;
 };
+
+/// A name for a dimension that has neither value nor name. ONNX Runtime would take "unknown" for the number -1, and it
+/// has to differ from every other dimension's, which it is not known to equal.
+std::string InventName() {
+  static std::atomic<uint64_t> next = 0;
+  return "ortquant_dimension_" + std::to_string(next++);
+}
 
 Dimensions DimensionsOf(const OrtApi& api, const OrtTensorTypeAndShapeInfo* info) {
   size_t rank = 0;
   Check(api, api.GetDimensionsCount(info, &rank));
-  Dimensions dimensions{std::vector<int64_t>(rank), std::vector<const char*>(rank, "")};
+  Dimensions dimensions{std::vector<int64_t>(rank), std::vector<std::string>(rank)};
+  std::vector<const char*> names(rank);
   Check(api, api.GetDimensions(info, dimensions.sizes.data(), rank));
-  Check(api, api.GetSymbolicDimensions(info, dimensions.names.data(), rank));
+  Check(api, api.GetSymbolicDimensions(info, names.data(), rank));
+  for (size_t i = 0; i < rank; ++i) {
+    if (dimensions.sizes[i] < 0) dimensions.names[i] = *names[i] == '\0' ? InventName() : names[i];
+  }
   return dimensions;
 }
 
@@ -64,7 +77,9 @@ void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* co
     dimensions.names.pop_back();
   }
   dimensions.sizes.push_back(*size);
-  dimensions.names.push_back("");
+  dimensions.names.emplace_back();
+  std::vector<const char*> names;
+  for (const std::string& name : dimensions.names) names.push_back(name.c_str());
 
   OrtTensorTypeAndShapeInfo* created = nullptr;
   Check(api, api.CreateTensorTypeAndShapeInfo(&created));
@@ -72,7 +87,7 @@ void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* co
   const std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(release)> output(created, release);
   Check(api, api.SetTensorElementType(output.get(), static_cast<ONNXTensorElementDataType>(type)));
   Check(api, api.SetDimensions(output.get(), dimensions.sizes.data(), dimensions.sizes.size()));
-  Check(api, api.SetSymbolicDimensions(output.get(), dimensions.names.data(), dimensions.names.size()));
+  Check(api, api.SetSymbolicDimensions(output.get(), names.data(), names.size()));
   Check(api, api.ShapeInferContext_SetOutputTypeShape(context, 0, output.get()));
 }
 

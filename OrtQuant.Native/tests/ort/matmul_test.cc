@@ -197,6 +197,20 @@ TEST(MatMul, TheShapeOfTheOutputIsInferred) {
   EXPECT_STREQ(names[1], "rows");
 }
 
+TEST(MatMul, DimensionsWithoutValueOrNameStayUnknown) {
+  // Consumers that fold shapes would take a -1 for a number: here the two unknown sizes end up in a Reshape's shape.
+  Model model = MatMulModel(Weight(32, 64));
+  model.inputs[0].shape = {std::string(), std::string(), int64_t{64}};
+  model.nodes[0].outputs = {"product"};
+  model.nodes.push_back({"", "Shape", "shape", {"product"}, {"sizes"}, {}});
+  model.nodes.push_back({"", "Reshape", "reshape", {"X", "sizes_of_x"}, {"reshaped"}, {}});
+  model.nodes.push_back({"", "Reshape", "again", {"product", "sizes"}, {"Y"}, {}});
+  model.nodes.insert(model.nodes.begin(), {"", "Shape", "shape_of_x", {"X"}, {"sizes_of_x"}, {}});
+  model.outputs.push_back({"reshaped", 1, {}, false});
+  Ort::Session session = Load(model, Options());
+  EXPECT_EQ(Evaluate(session, {Tensor::Random({2, 3, 64}, 1, 22)}).shape, (std::vector<int64_t>{2, 3, 32}));
+}
+
 TEST(MatMul, ForcedInstructionSetsAgree) {
   const GroupWeight weight = Weight(48, 128);
   const Tensor x = Tensor::Random({1, 4, 128}, 1, 21);

@@ -103,14 +103,14 @@ const std::vector<Case>& Cases() {
        "input 2 'scales' has shape [3, 7]; required: [3, 7, 16]"},
       {"ZeroPointsType",
        [](Model& m) {
-         Replace(m, "zero_points", 3, {3, 7, 8});
+         Replace(m, "zero_points", 3, {3, 4, 16});
        },
        "input 3 'zero_points' has type int8; permitted: uint8, float32, float16"},
       {"ZeroPointsShape",
        [](Model& m) {
          Replace(m, "zero_points", 2, {3, 7, 16});
        },
-       "input 3 'zero_points' has shape [3, 7, 16]; required: [3, 7, 8]"},
+       "input 3 'zero_points' has shape [3, 7, 16]; required: [3, 4, 16]"},
       {"FloatZeroPointsShape",
        [](Model& m) {
          Replace(m, "zero_points", 10, {3, 7, 8});
