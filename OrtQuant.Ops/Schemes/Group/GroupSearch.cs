@@ -1,5 +1,3 @@
-using System.Numerics.Tensors;
-
 namespace OrtQuant.Schemes.Group;
 
 /// <summary>
@@ -23,7 +21,7 @@ internal static class GroupSearch
         }
 
         var maxCode = (1 << parameters.Bits) - 1;
-        var (lowest, highest) = (TensorPrimitives.Min<float>(values), TensorPrimitives.Max<float>(values));
+        GroupFit.TryGetExtremes(values, out var lowest, out var highest);
         var leastError = GroupMoments.Of(values, importance, best, maxCode).Error;
         for (var start = 0; start < Starts; start++)
         {
