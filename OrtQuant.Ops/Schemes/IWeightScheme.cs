@@ -55,6 +55,17 @@ public interface IWeightScheme
     /// <param name="accuracyLevel">0 or 1 (float), 4 (int8 activations), as in <c>com.microsoft::MatMulNBits</c>.</param>
     IReadOnlyList<OpAttributeValue> Attributes(WeightShape shape, SchemeParameters parameters, int accuracyLevel);
 
+    /// <summary>The op that reads rows of the stored tensors: an embedding that shares them with a head. Null where the scheme has none.</summary>
+    OpDescription? GatherOp => null;
+
+    /// <summary>The attributes of a node of <see cref="GatherOp"/>.</summary>
+    /// <param name="shape">Shape of the weight: N rows of K.</param>
+    /// <param name="parameters">Parameters of the scheme.</param>
+    /// <param name="outputType">Type of the rows: Float32 or Float16.</param>
+    /// <exception cref="NotSupportedException">The scheme has no such op.</exception>
+    IReadOnlyList<OpAttributeValue> GatherAttributes(WeightShape shape, SchemeParameters parameters, ElementType outputType) =>
+        throw new NotSupportedException($"scheme '{Name}' has no op that gathers rows");
+
     /// <summary>An empty grid for one weight: parameters not fitted, codes not chosen.</summary>
     IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters);
 

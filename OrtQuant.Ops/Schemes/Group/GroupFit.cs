@@ -1,5 +1,4 @@
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
+using System.Numerics.Tensors;
 using OrtQuant.Descriptions;
 
 namespace OrtQuant.Schemes.Group;
@@ -22,7 +21,8 @@ internal static class GroupFit
     /// <summary>Covers the range of the values: nothing is clipped by more than half a step and an eighth (rounding of zero point and scale).</summary>
     public static (float Scale, float ZeroPoint) Range(ReadOnlySpan<float> values, GroupParameters parameters)
     {
-        if (!TryGetExtremes(values, out var lowest, out var highest))
+        var (lowest, highest) = (TensorPrimitives.Min<float>(values), TensorPrimitives.Max<float>(values));
+        if (!float.IsFinite(lowest) || !float.IsFinite(highest))
         {
             throw new UnrepresentableException("a value is NaN or infinite; weights must be finite");
         }
@@ -33,46 +33,6 @@ internal static class GroupFit
     /// <summary>Minimizes the squared error weighted by <paramref name="importance"/>.</summary>
     public static (float Scale, float ZeroPoint) Weighted(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, GroupParameters parameters) =>
         GroupSearch.Weighted(values, importance, parameters);
-
-    /// <summary>The least and the greatest value; false if one is not finite.</summary>
-    public static bool TryGetExtremes(ReadOnlySpan<float> values, out float lowest, out float highest)
-    {
-        lowest = highest = values[0];
-        var notFinite = 0f;
-        var i = 0;
-        if (values.Length >= Vector256<float>.Count)
-        {
-            ref var source = ref MemoryMarshal.GetReference(values);
-            var least = Vector256.LoadUnsafe(ref source);
-            var (greatest, notFiniteLanes) = (least, Vector256<float>.Zero);
-            for (; i + Vector256<float>.Count <= values.Length; i += Vector256<float>.Count)
-            {
-                var lane = Vector256.LoadUnsafe(ref source, (nuint)i);
-                least = Vector256.MinNative(least, lane);
-                greatest = Vector256.MaxNative(greatest, lane);
-
-                // x - x is 0 for finite x and NaN otherwise; NaN stays NaN through the sum.
-                notFiniteLanes += lane - lane;
-            }
-
-            for (var j = 0; j < Vector256<float>.Count; j++)
-            {
-                lowest = Math.Min(lowest, least[j]);
-                highest = Math.Max(highest, greatest[j]);
-            }
-
-            notFinite = Vector256.Sum(notFiniteLanes);
-        }
-
-        for (; i < values.Length; i++)
-        {
-            lowest = Math.Min(lowest, values[i]);
-            highest = Math.Max(highest, values[i]);
-            notFinite += values[i] - values[i];
-        }
-
-        return notFinite == 0;
-    }
 
     /// <summary>The parameters that cover <c>lowest .. highest</c>.</summary>
     public static (float Scale, float ZeroPoint) FromRange(float lowest, float highest, GroupParameters parameters)

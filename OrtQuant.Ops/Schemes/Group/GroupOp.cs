@@ -36,4 +36,24 @@ public static class GroupOp
         ],
         Fallback: static _ => null,
         MinimumFallbackOpset: int.MaxValue);
+
+    /// <summary><c>ortquant::GatherNBits</c>.</summary>
+    public static OpDescription Gather { get; } = new(
+        Domain: "ortquant",
+        Name: "GatherNBits",
+        SinceVersion: 1,
+        Summary: "Y[..., k] = W[indices[...], k] with W[n,k] = scale[n,g] * (q[n,k] - zp[n,g])",
+        Inputs:
+        [
+            new("indices", TensorRole.Indices, [ElementType.Int32, ElementType.Int64], "[...]"),
+            .. MatMul.Inputs.Skip(1).Take(3),
+        ],
+        Outputs: [new("Y", Activations, "[..., K]")],
+        Attributes:
+        [
+            .. MatMul.Attributes.Where(attribute => attribute.Name != "accuracy_level"),
+            new("dtype", AttributeKind.Int, "Type of Y: 1 float32, 10 float16."),
+        ],
+        Fallback: static _ => null,
+        MinimumFallbackOpset: int.MaxValue);
 }

@@ -70,6 +70,25 @@ public sealed class GroupScheme : IWeightScheme
     }
 
     /// <inheritdoc/>
+    public OpDescription? GatherOp => GroupOp.Gather;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<OpAttributeValue> GatherAttributes(WeightShape shape, SchemeParameters parameters, ElementType outputType)
+    {
+        var group = new GroupGeometry(shape, Cast(parameters)).Parameters;
+        return
+        [
+            OpAttributeValue.Int("K", shape.K),
+            OpAttributeValue.Int("N", shape.N),
+            OpAttributeValue.Int("bits", group.Bits),
+            OpAttributeValue.Int("block_size", group.GroupSize),
+            OpAttributeValue.String("layout", Layout),
+            OpAttributeValue.Int("format_version", FormatVersion),
+            OpAttributeValue.Int("dtype", (long)outputType),
+        ];
+    }
+
+    /// <inheritdoc/>
     public IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters) =>
         new GroupGrid(new GroupGeometry(shape, Cast(parameters)));
 

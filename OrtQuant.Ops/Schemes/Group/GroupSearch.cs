@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace OrtQuant.Schemes.Group;
 
 /// <summary>
@@ -21,7 +23,7 @@ internal static class GroupSearch
         }
 
         var maxCode = (1 << parameters.Bits) - 1;
-        GroupFit.TryGetExtremes(values, out var lowest, out var highest);
+        var (lowest, highest) = (TensorPrimitives.Min<float>(values), TensorPrimitives.Max<float>(values));
         var leastError = GroupMoments.Of(values, importance, best, maxCode).Error;
         for (var start = 0; start < Starts; start++)
         {
