@@ -52,6 +52,12 @@ public sealed class OnnxModel : IDisposable
 
     internal TensorTable Tensors { get; }
 
+    /// <summary>Bytes of the model file and of the external data it refers to; 0 for a model made in memory.</summary>
+    internal long FileBytes => _files.OfType<MappedFile>().Sum(file => file.Length);
+
+    /// <summary>The external data files, as full paths.</summary>
+    internal IReadOnlyList<string> ExternalFiles => [.. _files.OfType<MappedFile>().Skip(1).Select(file => System.IO.Path.GetFullPath(file.Path))];
+
     /// <summary>Reads a model. Tensors are mapped, not read.</summary>
     /// <param name="path">An .onnx file.</param>
     /// <exception cref="ModelFormatException">The file is no valid model.</exception>
@@ -62,6 +68,9 @@ public sealed class OnnxModel : IDisposable
     /// <param name="proto">Kept and changed.</param>
     /// <exception cref="ModelFormatException">It is no valid model.</exception>
     public static OnnxModel FromProto(ModelProto proto) => new(proto, null, new TensorTable(), []);
+
+    /// <summary>A copy whose graph can be changed by itself. It shares the tensors, which are readable as long as this model is open.</summary>
+    public OnnxModel Clone() => new(Proto.Clone(), Path, Tensors, []);
 
     /// <summary>Version of an operator set that the model imports; 0 where it does not.</summary>
     public long Opset(string domain = "") =>

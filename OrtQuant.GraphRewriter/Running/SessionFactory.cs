@@ -11,6 +11,9 @@ public sealed record SessionSettings
     /// <summary>Register the native library. Without it custom ops run through their function bodies.</summary>
     public bool UseLibrary { get; init; } = true;
 
+    /// <summary>A serialized graph to open in place of the file's own: a variant of it. External data is still read beside the file.</summary>
+    public ReadOnlyMemory<byte>? Graph { get; init; }
+
     /// <summary>Session config entries, e.g. <c>ortquant.force_isa</c>.</summary>
     public IReadOnlyDictionary<string, string> ConfigEntries { get; init; } = new Dictionary<string, string>();
 
@@ -26,7 +29,13 @@ public static class SessionFactory
     public static InferenceSession Open(string modelFile, SessionSettings settings)
     {
         using var options = CreateOptions(settings);
-        return Guard(modelFile, () => new InferenceSession(modelFile, options));
+        if (settings.Graph is not { } graph)
+        {
+            return Guard(modelFile, () => new InferenceSession(modelFile, options));
+        }
+
+        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", Path.GetDirectoryName(Path.GetFullPath(modelFile))!);
+        return Guard(modelFile, () => new InferenceSession(graph.ToArray(), options));
     }
 
     /// <summary>Opens a model held in memory.</summary>
