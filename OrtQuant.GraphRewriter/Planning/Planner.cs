@@ -1,0 +1,201 @@
+using System.Text.Json.Nodes;
+using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Graph;
+using OrtQuant.GraphRewriter.Matching;
+using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.GraphRewriter.Transforms;
+using OrtQuant.Schemes;
+
+namespace OrtQuant.GraphRewriter.Planning;
+
+/// <summary>Decides what happens to each weight that was found.</summary>
+internal sealed class Planner
+{
+    /// <summary>int8 activations: measured beside the float level in docs/architecture.md.</summary>
+    internal const int DefaultAccuracyLevel = 4;
+
+    private const int DefaultHeadBits = 8;
+
+    private readonly PlanOptions _options;
+    private readonly CancellationToken _cancellation;
+    private readonly IWeightScheme _scheme;
+    private readonly SchemeParameters _parameters;
+    private readonly SchemeParameters _headParameters;
+    private readonly List<PlannedWeight> _weights = [];
+    private readonly List<SkippedNode> _skipped = [];
+    private bool _float32;
+
+    internal Planner(PlanOptions options, CancellationToken cancellation)
+    {
+        _options = options;
+        _cancellation = cancellation;
+        try
+        {
+            _scheme = SchemeCatalog.Get(options.Scheme);
+            QuantizerCatalog.Get(options.Algorithm);
+            _parameters = Parameters(options.Bits);
+            _headParameters = Parameters(options.HeadBits ?? DefaultHeadBits);
+        }
+        catch (OrtQuantException exception)
+        {
+            throw new PlanException(exception.Message, exception);
+        }
+
+        if (options.AccuracyLevel is { } level and not (0 or 1 or 4)) throw new PlanException($"accuracy level is {level}; it must be 0, 1 or 4");
+    }
+
+    internal QuantizationPlan Plan(OnnxModel model)
+    {
+        var transforms = new List<Transform>();
+        var prepared = model;
+        if (InlineFunctions.IsNeeded(model))
+        {
+            var inline = new InlineFunctions();
+            prepared = model.Clone();
+            inline.Apply(prepared);
+            transforms.Add(inline);
+        }
+
+        // Changes types only: what is matched, and under which names, is the same before and after.
+        _float32 = _options.Float32Activations && Float32Activations.IsNeeded(prepared);
+        if (_float32) transforms.Add(new Float32Activations(_options.Io));
+
+        var matched = WeightMatcher.Match(prepared);
+        _skipped.AddRange(matched.Skipped);
+        var shared = SharedTables(matched);
+        foreach (var weight in matched.Weights) Decide(weight, shared);
+        transforms.AddRange(shared.Where(pair => Planned(pair.Value.Name) is not null).Select(pair => new ShareEmbedding(pair.Key.Name, pair.Value.Name)));
+        if (_options.Merge) transforms.AddRange(Merges(matched));
+        return new QuantizationPlan
+        {
+            Target = _options.Target,
+            Emit = _options.Emit,
+            Transforms = transforms,
+            Weights = _weights,
+            Skipped = _skipped,
+        };
+    }
+
+    private PlannedWeight? Planned(string name) => _weights.Find(weight => weight.Name == name);
+
+    private SchemeParameters Parameters(int? bits)
+    {
+        var json = new JsonObject();
+        if (bits is { } b) json["bits"] = b;
+        if (_options.GroupSize is { } size) json["group_size"] = size;
+        if (_options.Symmetric) json["zero_point"] = "none";
+        return _scheme.Parse(json);
+    }
+
+    /// <summary>Embedding tables that are a second copy of a linear's weight, by content.</summary>
+    private Dictionary<MatchedWeight, MatchedWeight> SharedTables(MatchedModel matched)
+    {
+        var shared = new Dictionary<MatchedWeight, MatchedWeight>();
+        if (_options.Embedding == EmbeddingChoice.Keep) return shared;
+        var tables = matched.Weights.Where(weight => weight is { Linears.Count: 0, Tables.Count: > 0 });
+        foreach (var table in tables)
+        {
+            var head = matched.Weights.FirstOrDefault(weight =>
+                weight.Linears.Count > 0 && weight.Matrix.Scale == 1 && SameWeights.Compare(table.Matrix, weight.Matrix, _cancellation));
+            if (head is not null) shared[table] = head;
+        }
+
+        return shared;
+    }
+
+    private void Decide(MatchedWeight weight, Dictionary<MatchedWeight, MatchedWeight> shared)
+    {
+        if (weight.Linears.Count == 0)
+        {
+            if (!shared.ContainsKey(weight)) DecideTable(weight);
+            return;
+        }
+
+        var copies = shared.Where(pair => pair.Value == weight).SelectMany(pair => pair.Key.Tables).ToList();
+        var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables.Concat(copies).ToList();
+        var isHead = tables.Count > 0 || weight.Linears.Any(HeadFinder.IsHead);
+        var parameters = isHead ? _headParameters : _parameters;
+        if (Obstacle(weight, parameters) is { } reason)
+        {
+            _skipped.AddRange(weight.Linears.Select(linear => Skip(linear.Node, reason)));
+            return;
+        }
+
+        var why = (isHead, tables.Count) switch
+        {
+            (true, > 0) => $"head and embedding in one: {parameters}",
+            (true, _) => $"head: {parameters}",
+            _ => parameters.ToString()!,
+        };
+        Add(weight, [.. weight.Linears.Select(linear => linear.Node), .. tables.Select(table => table.Node)], parameters, why);
+    }
+
+    private void DecideTable(MatchedWeight weight)
+    {
+        var reason = _options.Embedding == EmbeddingChoice.Pack
+            ? Obstacle(weight, _headParameters)
+            : "embedding that no packed head holds as well; its rows are only copied, so packing it saves space, not time";
+        if (reason is null)
+        {
+            Add(weight, [.. weight.Tables.Select(table => table.Node)], _headParameters, $"embedding: {_headParameters}");
+        }
+        else
+        {
+            _skipped.AddRange(weight.Tables.Select(table => Skip(table.Node, reason)));
+        }
+    }
+
+    private void Add(MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why) =>
+        _weights.Add(new PlannedWeight(
+            weight.Name,
+            weight.Matrix.Shape,
+            [.. consumers.Select(node => node.DisplayName())],
+            _scheme.Name,
+            parameters,
+            _options.Algorithm,
+            _options.AccuracyLevel ?? DefaultAccuracyLevel,
+            why));
+
+    /// <summary>Why a weight is not packed, or null.</summary>
+    private string? Obstacle(MatchedWeight weight, SchemeParameters parameters)
+    {
+        var names = weight.Linears.Select(linear => linear.Node.DisplayName())
+            .Concat(weight.Tables.Select(table => table.Node.DisplayName())).Append(weight.Name).ToList();
+        if (_options.Exclude is { } exclude && names.Any(exclude.IsMatch)) return $"excluded by '{exclude}'";
+        if (_options.Only is { } only && !names.Any(only.IsMatch)) return $"not among '{only}'";
+        var matrix = weight.Matrix;
+        if (matrix.Type is not (ElementType.Float32 or ElementType.Float16) && !(_float32 && matrix.Type == ElementType.BFloat16))
+        {
+            return $"activations are {matrix.Type.ToString().ToLowerInvariant()}; {_scheme.Op.Name} takes float32 and float16";
+        }
+
+        long packed;
+        try
+        {
+            packed = _scheme.Tensors(matrix.Shape, parameters).Sum(tensor => tensor.ByteLength);
+        }
+        catch (OrtQuantException exception)
+        {
+            return exception.Message;
+        }
+
+        var original = matrix.StoredType.ByteLength(matrix.Shape.Count);
+        return packed >= original ? $"weight {matrix.Shape} is too small: {packed} bytes packed, {original} as it is" : null;
+    }
+
+    private static SkippedNode Skip(OnnxNode node, string reason) => new(node.DisplayName(), node.OpType, reason);
+
+    /// <summary>Linears that read the same value, are alike, and are each the only reader of their weight.</summary>
+    private IEnumerable<MergeLinears> Merges(MatchedModel matched)
+    {
+        var candidates = matched.Weights
+            .Where(weight => weight is { Linears: [{ TransposeX: false, Addend: null }], Tables.Count: 0 })
+            .Select(weight => (Matched: weight, Linear: weight.Linears[0], Planned: Planned(weight.Name)))
+            .Where(candidate => candidate.Planned is { Consumers.Count: 1 });
+        return candidates
+            .GroupBy(candidate => (candidate.Linear.X, candidate.Linear.Node.Graph, candidate.Matched.Matrix.Type, candidate.Matched.Matrix.Shape.K,
+                candidate.Planned!.Scheme, candidate.Planned.Parameters, candidate.Planned.Algorithm, candidate.Planned.AccuracyLevel))
+            .Where(group => group.Count() > 1)
+            .Select(group => new MergeLinears([.. group.Select(candidate => candidate.Matched.Name)]));
+    }
+}
