@@ -30,7 +30,11 @@ internal static class CommandLine
     public static Option<bool> Json { get; } = new("--json") { Description = "Print one JSON object on standard output; messages go to standard error.", Recursive = true };
 
     /// <summary>The verbs, in the order in which help lists them.</summary>
-    private static Command[] Commands() => [new CompareCommand(), new PerplexityCommand(), new GenerateCommand(), new BenchCommand()];
+    private static Command[] Commands() =>
+    [
+        new RewriteCommand(), new PlanCommand(), new InspectCommand(), new CompareCommand(), new PerplexityCommand(), new GenerateCommand(),
+        new BenchCommand(), new SchemesCommand(),
+    ];
 
     /// <summary>Runs the tool once.</summary>
     /// <param name="arguments">The command line without the program's name.</param>

@@ -1,0 +1,145 @@
+using System.CommandLine;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using OrtQuant.GraphRewriter.Graph;
+using OrtQuant.GraphRewriter.Planning;
+using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.Schemes;
+
+namespace OrtQuant.GraphRewriter.Cli;
+
+/// <summary>The options that say what a rewrite does, shared by <c>rewrite</c> and <c>plan</c>: choices, or a plan made before.</summary>
+internal sealed class PlanArguments
+{
+    private static readonly TimeSpan MatchTimeout = TimeSpan.FromSeconds(5);
+
+    private readonly Option<string> _scheme = OneOf("--scheme", "group", "How weights are held", [.. SchemeCatalog.All.Select(scheme => scheme.Name)]);
+    private readonly Option<int?> _bits = Number("--bits", "B", "Bits of a code (default: 4).");
+    private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
+    private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32).");
+    private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points." };
+    private readonly Option<string> _algorithm = OneOf("--algorithm", "rtn", "How codes and scales are chosen", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
+    private readonly Option<string> _accuracyLevel = OneOf("--accuracy-level", "int8", "How the kernels compute", "float", "int8", "0", "1", "4");
+    private readonly Option<string> _target = OneOf("--target", "cpu", "Where the model is meant to run", "cpu", "cuda");
+    private readonly Option<string?> _activations = OneOfOrNone("--activations", "Type inside the graph (default: fp32 for cpu, keep for cuda)", "keep", "fp32");
+    private readonly Option<string> _io = OneOf("--io", "keep", "Type of the graph's inputs and outputs", "keep", "fp32");
+    private readonly Option<string> _emit = OneOf("--emit", "ortquant", "Whose ops to write; microsoft needs no library", "ortquant", "microsoft");
+    private readonly Option<string> _embedding = OneOf(
+        "--embedding", "shared", "Embeddings to pack: those that share their values with a head, all, or none", "shared", "pack", "keep");
+    private readonly Option<bool> _noMerge = new("--no-merge") { Description = "Keep linears apart that read the same input." };
+    private readonly Option<string?> _exclude = new("--exclude") { Description = "Leave alone weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
+    private readonly Option<string?> _only = new("--only") { Description = "Rewrite only weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
+    private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
+
+    private IEnumerable<Option> Choices =>
+        [_scheme, _bits, _headBits, _groupSize, _symmetric, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _exclude, _only];
+
+    /// <summary>Adds the options to a verb.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (var option in Choices.Append(_plan)) command.Options.Add(option);
+    }
+
+    /// <summary>Reads the options, and the plan file if one is given, without touching the model.</summary>
+    /// <exception cref="UsageException">Options that exclude each other, or a file that is not there.</exception>
+    /// <exception cref="PlanException">A plan file that cannot be used.</exception>
+    public Func<OnnxModel, CancellationToken, QuantizationPlan> Read(ParseResult arguments)
+    {
+        if (arguments.GetValue(_plan) is { } file)
+        {
+            var given = Choices.FirstOrDefault(option => arguments.GetResult(option) is { Implicit: false });
+            if (given is not null) throw new UsageException($"--plan and {given.Name} exclude each other: edit the plan instead");
+            var plan = ReadPlan(file);
+            return (_, _) => plan;
+        }
+
+        var options = ReadOptions(arguments);
+        return (model, cancellation) => QuantizationPlan.Create(model, options, cancellation);
+    }
+
+    private PlanOptions ReadOptions(ParseResult arguments) => new()
+    {
+        Scheme = arguments.GetValue(_scheme)!,
+        Bits = arguments.GetValue(_bits),
+        HeadBits = arguments.GetValue(_headBits),
+        GroupSize = arguments.GetValue(_groupSize),
+        Symmetric = arguments.GetValue(_symmetric),
+        Algorithm = arguments.GetValue(_algorithm)!,
+        AccuracyLevel = arguments.GetValue(_accuracyLevel) switch { "float" or "1" => 1, "0" => 0, _ => 4 },
+        Target = arguments.GetValue(_target) == "cuda" ? RewriteTarget.Cuda : RewriteTarget.Cpu,
+        Activations = arguments.GetValue(_activations) switch
+        {
+            "keep" => ActivationType.Keep,
+            "fp32" => ActivationType.Float32,
+            _ => null,
+        },
+        Io = arguments.GetValue(_io) == "fp32" ? InterfaceType.Float32 : InterfaceType.Keep,
+        Emit = arguments.GetValue(_emit) == "microsoft" ? EmittedOps.Microsoft : EmittedOps.OrtQuant,
+        Embedding = arguments.GetValue(_embedding) switch
+        {
+            "pack" => EmbeddingChoice.Pack,
+            "keep" => EmbeddingChoice.Keep,
+            _ => EmbeddingChoice.Shared,
+        },
+        Merge = !arguments.GetValue(_noMerge),
+        Exclude = Pattern(_exclude, arguments),
+        Only = Pattern(_only, arguments),
+    };
+
+    private static QuantizationPlan ReadPlan(string file)
+    {
+        if (!File.Exists(file)) throw new UsageException($"no such file: {file}");
+        try
+        {
+            return QuantizationPlan.FromJson(
+                JsonNode.Parse(File.ReadAllText(file)) as JsonObject ?? throw new PlanException("it is no JSON object"));
+        }
+        catch (Exception exception) when (exception is PlanException or JsonException)
+        {
+            throw new PlanException($"plan {file}: {exception.Message}", exception);
+        }
+    }
+
+    private static Regex? Pattern(Option<string?> option, ParseResult arguments)
+    {
+        if (arguments.GetValue(option) is not { } pattern) return null;
+        try
+        {
+            return new Regex(pattern, RegexOptions.CultureInvariant, MatchTimeout);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException($"{option.Name} is no regular expression: {exception.Message}");
+        }
+    }
+
+    private static Option<int?> Number(string name, string helpName, string description) => new(name) { Description = description, HelpName = helpName };
+
+    private static Option<string> OneOf(string name, string defaultValue, string description, params string[] values)
+    {
+        var option = new Option<string>(name)
+        {
+            Description = $"{description} (default: {defaultValue}).",
+            HelpName = string.Join('|', values),
+            DefaultValueFactory = _ => defaultValue,
+        };
+        Restrict(option, values);
+        return option;
+    }
+
+    private static Option<string?> OneOfOrNone(string name, string description, params string[] values)
+    {
+        var option = new Option<string?>(name) { Description = $"{description}.", HelpName = string.Join('|', values) };
+        Restrict(option, values);
+        return option;
+    }
+
+    private static void Restrict(Option option, string[] values) => option.Validators.Add(result =>
+    {
+        if (result.Tokens is [var token] && !values.Contains(token.Value))
+        {
+            result.AddError($"{option.Name} is '{token.Value}'; it must be one of {string.Join(", ", values)}.");
+        }
+    });
+}
