@@ -2,11 +2,13 @@ namespace OrtQuant.Descriptions;
 
 /// <summary>
 /// The body of a model-local function, as plain data: what ONNX Runtime runs in place of a custom op when the native library is
-/// not registered. <c>OrtQuant.GraphRewriter</c> turns it into a <c>FunctionProto</c>.
+/// not registered. <c>OrtQuant.GraphRewriter</c> turns it into a <c>FunctionProto</c>. It has no branches: ONNX Runtime folds the
+/// nodes of both branches of an <c>If</c> before it drops one, which costs the memory and time of each.
 /// </summary>
 /// <param name="Variant">Name of this body among those of its op, unique within the op; it becomes the function's
 /// <c>overload</c> where a model needs more than one body of the op.</param>
-/// <param name="Inputs">Formal inputs: the present ones of the node, with an empty string nowhere (a body cannot consume an absent input).</param>
+/// <param name="Inputs">Formal inputs, by position: those of the op up to the last one that the body reads. A node may leave out one
+/// that the body does not read, or hands on to an optional input; anything else that reads an absent value fails to load.</param>
 /// <param name="Outputs">Formal outputs.</param>
 /// <param name="Attributes">Names of the node's attributes that the body reads by reference.</param>
 /// <param name="Nodes">Nodes in topological order.</param>
@@ -17,8 +19,8 @@ public sealed record FunctionBody(
     IReadOnlyList<string> Attributes,
     IReadOnlyList<FunctionNode> Nodes)
 {
-    /// <summary>Operator domains that the body uses, branches included.</summary>
-    public IReadOnlySet<string> Domains => Nodes.SelectMany(n => n.DomainsUsed()).ToHashSet();
+    /// <summary>Operator domains that the body uses.</summary>
+    public IReadOnlySet<string> Domains => Nodes.Select(node => node.Domain).ToHashSet();
 }
 
 /// <summary>A node of a <see cref="FunctionBody"/>.</summary>
@@ -32,13 +34,9 @@ public sealed record FunctionNode(
     string OpType,
     IReadOnlyList<string> Inputs,
     IReadOnlyList<string> Outputs,
-    IReadOnlyList<FunctionAttribute> Attributes)
-{
-    internal IEnumerable<string> DomainsUsed() =>
-        Attributes.OfType<GraphAttribute>().SelectMany(a => a.Graph.Nodes).SelectMany(n => n.DomainsUsed()).Prepend(Domain);
-}
+    IReadOnlyList<FunctionAttribute> Attributes);
 
-/// <summary>An attribute of a <see cref="FunctionNode"/>: a value, a reference to an attribute of the calling node, or a branch.</summary>
+/// <summary>An attribute of a <see cref="FunctionNode"/>: a value, or a reference to an attribute of the calling node.</summary>
 /// <param name="Name">Name on the node that carries it.</param>
 public abstract record FunctionAttribute(string Name);
 
@@ -51,14 +49,3 @@ public sealed record ValueAttribute(OpAttributeValue Value) : FunctionAttribute(
 /// <param name="Source">Name on the calling node.</param>
 /// <param name="Kind">Kind of the value.</param>
 public sealed record ReferenceAttribute(string Name, string Source, AttributeKind Kind) : FunctionAttribute(Name);
-
-/// <summary>A subgraph attribute.</summary>
-/// <param name="Name">Name on the node that carries it.</param>
-/// <param name="Graph">The branch.</param>
-public sealed record GraphAttribute(string Name, FunctionGraph Graph) : FunctionAttribute(Name);
-
-/// <summary>A branch of an <c>If</c>: no inputs, values of the surrounding body are visible by name.</summary>
-/// <param name="Name">Name of the graph.</param>
-/// <param name="Nodes">Nodes in topological order; their value names differ from those of the body and of other branches.</param>
-/// <param name="Outputs">Names of the outputs.</param>
-public sealed record FunctionGraph(string Name, IReadOnlyList<FunctionNode> Nodes, IReadOnlyList<string> Outputs);

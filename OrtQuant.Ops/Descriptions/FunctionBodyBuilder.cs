@@ -4,21 +4,13 @@ namespace OrtQuant.Descriptions;
 
 /// <summary>
 /// Writes a <see cref="FunctionBody"/> node by node. Every method adds one node (or a few) and returns the name of its output, so
-/// that a body reads as an expression. Value names are unique over the body and its branches.
+/// that a body reads as an expression.
 /// </summary>
 internal sealed class FunctionBodyBuilder
 {
     private readonly List<FunctionNode> _nodes = [];
-    private readonly SortedSet<string> _attributes;
-    private readonly Counter _counter;
-
-    /// <summary>Starts an empty body.</summary>
-    public FunctionBodyBuilder()
-        : this(new SortedSet<string>(StringComparer.Ordinal), new Counter())
-    {
-    }
-
-    private FunctionBodyBuilder(SortedSet<string> attributes, Counter counter) => (_attributes, _counter) = (attributes, counter);
+    private readonly SortedSet<string> _attributes = new(StringComparer.Ordinal);
+    private int _next;
 
     /// <summary>Finishes the body.</summary>
     public FunctionBody Build(string variant, IReadOnlyList<string> inputs, string output) =>
@@ -27,7 +19,7 @@ internal sealed class FunctionBodyBuilder
     /// <summary>A node with one output of a generated name, or of <paramref name="output"/>.</summary>
     public string Node(string opType, IReadOnlyList<string> inputs, IReadOnlyList<FunctionAttribute>? attributes = null, string domain = "", string? output = null)
     {
-        string name = output ?? _counter.Next(opType);
+        string name = output ?? NextName(opType);
         _nodes.Add(new FunctionNode(domain, opType, inputs, [name], attributes ?? []));
         return name;
     }
@@ -45,6 +37,9 @@ internal sealed class FunctionBodyBuilder
     /// <summary>A constant int64 scalar.</summary>
     public string Int(long value) => Node("Constant", [], [new ValueAttribute(OpAttributeValue.Int("value_int", value))]);
 
+    /// <summary>A constant float scalar.</summary>
+    public string Float(float value) => Node("Constant", [], [new ValueAttribute(OpAttributeValue.Float("value_float", value))]);
+
     /// <summary>An integer attribute of the calling node as an int64 scalar.</summary>
     public string IntAttribute(string source) => Node("Constant", [], [Reference("value_int", source, AttributeKind.Int)]);
 
@@ -54,11 +49,11 @@ internal sealed class FunctionBodyBuilder
     /// <summary>Conversion to <paramref name="type"/>.</summary>
     public string Cast(string value, ElementType type) => Node("Cast", [value], [new ValueAttribute(OpAttributeValue.Int("to", (long)type))]);
 
+    /// <summary>An attribute of the calling node handed on under another name.</summary>
+    public ReferenceAttribute IntReference(string name, string source) => Reference(name, source, AttributeKind.Int);
+
     /// <summary>A constant uint8 vector.</summary>
     public string Bytes(params ReadOnlySpan<long> values) => Cast(Ints(values), ElementType.UInt8);
-
-    /// <summary>A list attribute of the calling node as a uint8 vector.</summary>
-    public string BytesAttribute(string source) => Cast(IntsAttribute(source), ElementType.UInt8);
 
     /// <summary>Reshape to the shape in <paramref name="shape"/>, an int64 vector.</summary>
     public string Reshape(string value, string shape) => Node("Reshape", [value, shape]);
@@ -67,36 +62,26 @@ internal sealed class FunctionBodyBuilder
     public string Transpose(string value, params ReadOnlySpan<long> permutation) =>
         Node("Transpose", [value], [new ValueAttribute(OpAttributeValue.Ints("perm", permutation))]);
 
+    /// <summary>The two-dimensional view whose rows are the first <paramref name="axis"/> axes: a copy that needs no shape.</summary>
+    public string Flatten(string value, long axis) => Node("Flatten", [value], [new ValueAttribute(OpAttributeValue.Int("axis", axis))]);
+
+    /// <summary>A new axis of length 1.</summary>
+    public string Unsqueeze(string value, long axis) => Node("Unsqueeze", [value, Ints(axis)]);
+
+    /// <summary>Elements <paramref name="start"/> to <paramref name="end"/> (exclusive) along an axis.</summary>
+    public string Slice(string value, long start, long end, long axis) => Node("Slice", [value, Ints(start), Ints(end), Ints(axis)]);
+
+    /// <summary>Zeros put at, or elements taken from, the ends of the axes, as the calling node's attribute says (ONNX <c>pads</c>; negative ones crop).</summary>
+    public string PadBy(string value, string attribute) => Node("Pad", [value, IntsAttribute(attribute)]);
+
     /// <summary>Elementwise shift to the left; bits past the eighth are lost, which is what isolates a field.</summary>
     public string ShiftLeft(string value, string by) => Shift(value, by, "LEFT");
 
     /// <summary>Elementwise shift to the right, zeros come in.</summary>
     public string ShiftRight(string value, string by) => Shift(value, by, "RIGHT");
 
-    /// <summary><c>condition ? then : otherwise</c>. ONNX Runtime folds it away when the condition is a constant.</summary>
-    /// <param name="condition">A bool scalar.</param>
-    /// <param name="then">Writes the branch and returns its output.</param>
-    /// <param name="otherwise">Writes the other branch and returns its output.</param>
-    public string If(string condition, Func<FunctionBodyBuilder, string> then, Func<FunctionBodyBuilder, string> otherwise) =>
-        Node("If", [condition], [new GraphAttribute("then_branch", Branch("then", then)), new GraphAttribute("else_branch", Branch("else", otherwise))]);
-
-    /// <summary>Whether an integer attribute of the calling node equals <paramref name="value"/>, as a bool scalar.</summary>
-    public string AttributeEquals(string source, long value) => Node("Equal", [IntAttribute(source), Int(value)]);
-
     private string Shift(string value, string by, string direction) =>
         Node("BitShift", [value, by], [new ValueAttribute(OpAttributeValue.String("direction", direction))]);
 
-    private FunctionGraph Branch(string name, Func<FunctionBodyBuilder, string> write)
-    {
-        var inner = new FunctionBodyBuilder(_attributes, _counter);
-        string output = write(inner);
-        return new FunctionGraph(_counter.Next(name), [.. inner._nodes], [output]);
-    }
-
-    private sealed class Counter
-    {
-        private int _next;
-
-        public string Next(string hint) => string.Create(CultureInfo.InvariantCulture, $"{hint.ToLowerInvariant()}_{_next++}");
-    }
+    private string NextName(string hint) => string.Create(CultureInfo.InvariantCulture, $"{hint.ToLowerInvariant()}_{_next++}");
 }

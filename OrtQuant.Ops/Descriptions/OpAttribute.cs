@@ -14,9 +14,6 @@ public enum AttributeKind
     /// <summary>UTF-8 text.</summary>
     String = 3,
 
-    /// <summary>A graph: the branch of an <c>If</c>.</summary>
-    Graph = 5,
-
     /// <summary>A list of 64-bit integers.</summary>
     Ints = 7,
 }

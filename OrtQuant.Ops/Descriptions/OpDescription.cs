@@ -18,11 +18,18 @@ public sealed record OpOutput(string Name, IReadOnlyList<ElementType> Types, str
 /// <param name="Opset">Version of the default ONNX domain that the model imports. A body is inlined into the graph and
 /// resolved against the model's version, whatever the function itself imports (ONNX Runtime 1.29).</param>
 /// <param name="Inputs">Element type of each input of the node, in the order of <see cref="OpDescription.Inputs"/>;
-/// <see cref="ElementType.Undefined"/> where an optional input is absent. Absent trailing inputs may be left out.</param>
-public sealed record FallbackCall(int Opset, IReadOnlyList<ElementType> Inputs)
+/// <see langword="null"/> where an optional input is absent, <see cref="ElementType.Undefined"/> where the type is not known
+/// (permitted for activations only). Absent trailing inputs may be left out.</param>
+/// <param name="Attributes">The attributes of the node.</param>
+public sealed record FallbackCall(int Opset, IReadOnlyList<ElementType?> Inputs, IReadOnlyList<OpAttributeValue> Attributes)
 {
-    /// <summary>Type of input <paramref name="index"/>, <see cref="ElementType.Undefined"/> when absent.</summary>
-    public ElementType Input(int index) => index < Inputs.Count ? Inputs[index] : ElementType.Undefined;
+    /// <summary>Type of input <paramref name="index"/>, <see langword="null"/> when it is absent.</summary>
+    public ElementType? Input(int index) => index < Inputs.Count ? Inputs[index] : null;
+
+    /// <summary>Value of an integer attribute.</summary>
+    /// <exception cref="ArgumentException">The node has no such attribute.</exception>
+    public long Int(string name) => (Attributes.FirstOrDefault(attribute => attribute.Name == name)
+        ?? throw new ArgumentException($"the node has no attribute '{name}'", nameof(name))).AsInt();
 }
 
 /// <summary>A custom operator: the contract both sides (C# and native) keep, without any ONNX type.</summary>

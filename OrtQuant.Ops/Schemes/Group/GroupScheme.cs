@@ -54,39 +54,15 @@ public sealed class GroupScheme : IWeightScheme
         new GroupGeometry(shape, Cast(parameters)).Tensors();
 
     /// <inheritdoc/>
-    public IReadOnlyList<OpAttributeValue> Attributes(WeightShape shape, SchemeParameters parameters, int accuracyLevel)
-    {
-        var geometry = new GroupGeometry(shape, Cast(parameters));
-        return
-        [
-            OpAttributeValue.Int("K", shape.K),
-            OpAttributeValue.Int("N", shape.N),
-            OpAttributeValue.Int("bits", geometry.Parameters.Bits),
-            OpAttributeValue.Int("block_size", geometry.Parameters.GroupSize),
-            OpAttributeValue.Int("accuracy_level", accuracyLevel),
-            OpAttributeValue.String("layout", Layout),
-            OpAttributeValue.Int("format_version", FormatVersion),
-        ];
-    }
+    public IReadOnlyList<OpAttributeValue> Attributes(WeightShape shape, SchemeParameters parameters, int accuracyLevel) =>
+        GroupOp.MatMulAttributes(shape, Cast(parameters), accuracyLevel);
 
     /// <inheritdoc/>
     public OpDescription? GatherOp => GroupOp.Gather;
 
     /// <inheritdoc/>
-    public IReadOnlyList<OpAttributeValue> GatherAttributes(WeightShape shape, SchemeParameters parameters, ElementType outputType)
-    {
-        var group = new GroupGeometry(shape, Cast(parameters)).Parameters;
-        return
-        [
-            OpAttributeValue.Int("K", shape.K),
-            OpAttributeValue.Int("N", shape.N),
-            OpAttributeValue.Int("bits", group.Bits),
-            OpAttributeValue.Int("block_size", group.GroupSize),
-            OpAttributeValue.String("layout", Layout),
-            OpAttributeValue.Int("format_version", FormatVersion),
-            OpAttributeValue.Int("dtype", (long)outputType),
-        ];
-    }
+    public IReadOnlyList<OpAttributeValue> GatherAttributes(WeightShape shape, SchemeParameters parameters, ElementType outputType) =>
+        GroupOp.GatherAttributes(shape, Cast(parameters), outputType);
 
     /// <inheritdoc/>
     public IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters) =>
