@@ -10,6 +10,7 @@ internal static class GatherFallback
 {
     private static readonly OpAttributeDescription[] Own =
     [
+        Describe("fallback_tile_words", "Shape of gathered tiles by 4-byte words: [0, words of a row, 16, 4], 3 bits: [0, C, 3, 16, 4]."),
         Describe("fallback_row_groups", "Shape of gathered rows by groups, [-1, G, group size]."),
         Describe("fallback_row_pads", "From whole chunks to whole groups, as ONNX pads."),
         Describe("fallback_group_pads", "From the stored zero points of a row to its groups, as ONNX pads."),
@@ -26,6 +27,10 @@ internal static class GatherFallback
         var grouped = (long)geometry.Groups * geometry.GroupSize;
         var values = new List<OpAttributeValue>
         {
+            // No -1 here: with no indices at all it could not be inferred.
+            geometry.Parameters.Bits == 3
+                ? OpAttributeValue.Ints("fallback_tile_words", 0, geometry.Chunks, 3, GroupGeometry.TileRows, 4)
+                : OpAttributeValue.Ints("fallback_tile_words", 0, (long)geometry.Chunks * geometry.Parameters.Bits, GroupGeometry.TileRows, 4),
             OpAttributeValue.Ints("fallback_row_groups", -1, geometry.Groups, geometry.GroupSize),
             OpAttributeValue.Ints("fallback_output_end", k),
         };
@@ -70,13 +75,14 @@ internal static class GatherFallback
 
     private static string Codes(FunctionBodyBuilder body, RowReader rows, int bits)
     {
+        var words = body.Reshape(rows.Tiles("W"), body.IntsAttribute("fallback_tile_words"));
         if (bits == 3)
         {
-            var words = body.Transpose(body.Reshape(rows.Tiles("W"), body.Ints(0, -1, 3, 16, 4)), 0, 3, 1, 2, 4);
-            return GroupFallback.WidenThreeBits(body, body.Unsqueeze(rows.Lane(words), 4), wordAxis: 2);
+            var lane = rows.Lane(body.Transpose(words, 0, 3, 1, 2, 4));
+            return GroupFallback.WidenThreeBits(body, body.Unsqueeze(lane, 4), wordAxis: 2);
         }
 
-        var bytes = rows.Lane(body.Transpose(body.Reshape(rows.Tiles("W"), body.Ints(0, -1, 16, 4)), 0, 2, 1, 3));
+        var bytes = rows.Lane(body.Transpose(words, 0, 2, 1, 3));
         return bits == 8 ? body.Flatten(bytes, 1) : body.Flatten(GroupFallback.Fields(body, body.Unsqueeze(bytes, 3), bits), 1);
     }
 
