@@ -1,5 +1,3 @@
-using System.Collections.Immutable;
-using Google.Protobuf;
 using Onnx;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Graph;
@@ -103,9 +101,7 @@ internal static class FunctionEmitter
 
     private static NodeProto NodeOf(FunctionNode node)
     {
-        var proto = new NodeProto { OpType = node.OpType, Domain = node.Domain };
-        proto.Input.AddRange(node.Inputs);
-        proto.Output.AddRange(node.Outputs);
+        var proto = Nodes.Create(node.Domain, node.OpType, "", node.Inputs, node.Outputs);
         proto.Attribute.AddRange(node.Attributes.Select(AttributeOf));
         return proto;
     }
@@ -116,30 +112,7 @@ internal static class FunctionEmitter
         {
             Name = reference.Name, RefAttrName = reference.Source, Type = (AttributeProto.Types.AttributeType)reference.Kind,
         },
-        ValueAttribute value => AttributeOf(value.Value),
+        ValueAttribute value => Nodes.Attribute(value.Value),
         _ => throw new NotSupportedException($"attribute '{attribute.Name}' is a {attribute.GetType().Name}"),
     };
-
-    /// <summary>An attribute as ONNX stores it.</summary>
-    public static AttributeProto AttributeOf(OpAttributeValue value)
-    {
-        var proto = new AttributeProto { Name = value.Name, Type = (AttributeProto.Types.AttributeType)value.Kind };
-        switch (value.Value)
-        {
-            case long number:
-                proto.I = number;
-                break;
-            case float number:
-                proto.F = number;
-                break;
-            case string text:
-                proto.S = ByteString.CopyFromUtf8(text);
-                break;
-            case ImmutableArray<long> numbers:
-                proto.Ints.AddRange(numbers);
-                break;
-        }
-
-        return proto;
-    }
 }

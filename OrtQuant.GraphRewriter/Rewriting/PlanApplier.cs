@@ -28,6 +28,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         }
 
         _unused.Remove();
+        FunctionEmitter.Attach(model, [.. SchemeCatalog.All.SelectMany(scheme => new[] { scheme.Op, scheme.GatherOp }).OfType<OpDescription>()]);
         return new AppliedPlan(encodings, _nodes);
     }
 
@@ -71,6 +72,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         var y = direct ? first.Y.Name : graph.UniqueName($"{name}_output");
         var scheme = encoding.Scheme;
         var attributes = scheme.Attributes(encoding.Weight.Shape, encoding.Weight.Plan.Parameters, encoding.Weight.Plan.AccuracyLevel);
+        DeclareType(graph.Find(x)!, encoding.Weight.Type);
         Emit(encoding, nodes, scheme.Op, name, inputs, y, attributes);
         if (first.Addend is { } addend) EmitAddend(nodes, name, encoding.Weight.Type, addend, y, first.Y.Name);
         if (parts.Length > 1) EmitSplit(nodes, name, graph, y, parts);
@@ -95,6 +97,12 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         var present = names.FindLastIndex(input => input.Length > 0) + 1;
         _nodes.Add(new EmittedNode(nodes.Add(op.Domain, op.Name, name, names.Take(present), [y], attributes), encoding));
         model.EnsureOpset(op.Domain, op.SinceVersion);
+    }
+
+    // The fallback function depends on it, and few exports declare what is inside the graph.
+    private static void DeclareType(OnnxValue value, ElementType type)
+    {
+        if (value.Type is null) value.Graph.Declare(value.Name, type, null);
     }
 
     private static void EmitAddend(NodeSequence nodes, string name, ElementType type, (OnnxValue Value, float Scale) addend, string product, string y)

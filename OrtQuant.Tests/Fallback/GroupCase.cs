@@ -75,7 +75,7 @@ internal sealed record GroupCase(WeightShape Shape, GroupParameters Parameters)
     public byte[] MatMulModel(IReadOnlyList<byte[]> tensors)
     {
         var node = new NodeProto { OpType = "MatMulNBits", Domain = "ortquant", Name = "product", Output = { "Y" } };
-        node.Attribute.AddRange(GroupOp.MatMulAttributes(Shape, Parameters, AccuracyLevel).Select(FunctionEmitter.AttributeOf));
+        node.Attribute.AddRange(GroupOp.MatMulAttributes(Shape, Parameters, AccuracyLevel).Select(Nodes.Attribute));
         var graph = new GraphProto { Name = "test", Node = { node } };
         string[] inputs = ["X", "W", "scales", tensors.Count > 2 ? "zero_points" : "", HasBias ? "bias" : "", Rank > 0 ? "low_rank_a" : "", Rank > 0 ? "low_rank_b" : ""];
         node.Input.AddRange(inputs.Take(Array.FindLastIndex(inputs, name => name.Length > 0) + 1));
@@ -96,7 +96,7 @@ internal sealed record GroupCase(WeightShape Shape, GroupParameters Parameters)
     public byte[] GatherModel(IReadOnlyList<byte[]> tensors, ElementType indices)
     {
         var node = new NodeProto { OpType = "GatherNBits", Domain = "ortquant", Name = "rows", Output = { "Y" } };
-        node.Attribute.AddRange(GroupOp.GatherAttributes(Shape, Parameters, Type).Select(FunctionEmitter.AttributeOf));
+        node.Attribute.AddRange(GroupOp.GatherAttributes(Shape, Parameters, Type).Select(Nodes.Attribute));
         node.Input.AddRange(tensors.Count > 2 ? ["indices", "W", "scales", "zero_points"] : ["indices", "W", "scales"]);
         var graph = new GraphProto { Name = "test", Node = { node } };
         AddWeights(graph, tensors);
