@@ -17,7 +17,7 @@ class TaskRunner {
   /// outlast the cost of waking a thread, and there should be a few for every thread so that uneven ones level out.
   int64_t TaskCount(double nanoseconds, int64_t limit) const {
     if (parallel_.run == nullptr || parallel_.threads == 1) return 1;
-    constexpr double kGrainNanoseconds = 12000;
+    constexpr double kGrainNanoseconds = 5000;
     constexpr int kTasksPerThread = 4;
     constexpr int kAssumedThreads = 16;
     const int threads = parallel_.threads > 0 ? parallel_.threads : kAssumedThreads;
