@@ -17,6 +17,9 @@ foreach(sanitizer IN LISTS ORTQUANT_SANITIZE)
   list(APPEND ORTQUANT_COMPILE_OPTIONS -fsanitize=${sanitizer} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   list(APPEND ORTQUANT_LINK_OPTIONS -fsanitize=${sanitizer})
 endforeach()
+if(ORTQUANT_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND ORTQUANT_COMPILE_OPTIONS -Wno-maybe-uninitialized) # false alarms of instrumented standard headers
+endif()
 
 # ortquant_target_options(TARGET): the shared options, -O2 for the optimized build types.
 function(ortquant_target_options target)

@@ -143,8 +143,7 @@ class Preparer {
 
 const float* FloatInputs::Row(const void* data, int64_t begin, int64_t count, float* room) const {
   if (type_ == ScalarType::kFloat16) {
-    const auto* half = static_cast<const uint16_t*>(data) + begin;
-    kernels_.half_to_float(half, room, count);
+    kernels_.half_to_float(static_cast<const uint8_t*>(data) + 2 * begin, room, count);
     return room;
   }
   const auto* bytes = static_cast<const uint8_t*>(data) + 4 * begin;

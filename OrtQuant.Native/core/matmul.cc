@@ -95,7 +95,7 @@ class OutputPiece {
   void Store(int64_t m, const float* row) const {
     const int64_t index = m * call_.weights.format.N + first_output_;
     if (call_.type == ScalarType::kFloat16) {
-      call_.kernels.float_to_half(row, static_cast<uint16_t*>(call_.y) + index, outputs_);
+      call_.kernels.float_to_half(row, static_cast<uint8_t*>(call_.y) + 2 * index, outputs_);
     } else {
       std::memcpy(static_cast<uint8_t*>(call_.y) + 4 * index, row, static_cast<size_t>(outputs_) * 4);
     }

@@ -35,7 +35,7 @@ uint64_t Int8(int64_t rounds) {
     for (int c = 0; c < kChains; ++c) sums[c] = _mm512_dpbusd_epi32(sums[c], a, b);
   }
   for (int c = 1; c < kChains; ++c) sums[0] = _mm512_add_epi32(sums[0], sums[c]);
-  return static_cast<uint64_t>(_mm512_reduce_add_epi32(sums[0]));
+  return static_cast<uint64_t>(_mm512_reduce_or_epi64(sums[0]));
 }
 
 float Fp32(int64_t rounds) {

@@ -85,17 +85,21 @@ float Problem::LoadScalar(const GuardedBuffer& buffer, int64_t index, ScalarType
 }
 
 /// The byte and the shift of bit `plane_bit` of a code, from the definition of the layout: a chunk of 32 k is a plane
-/// of `width` bits (3-bit codes: 2, then 1), vector v byte 4 lane + j field i holds k = (32 / width) v + 4 i + j.
+/// of `width` bits (3-bit codes: 2, then 1), vector v byte 4 lane + j field i holds k = (32 / width) v + (8 / width) j
+/// + i; bit f of a byte of the high plane of 3-bit codes holds k = 16 (f / 4) + 4 j + f % 4.
 uint8_t* Problem::CodeByte(int64_t n, int64_t k, int plane_bit, int* shift) const {
   const int bits = spec_.format.bits;
-  const bool high_plane = bits == 3 && plane_bit == 2;
-  const int width = bits == 3 ? (high_plane ? 1 : 2) : bits;
-  const int64_t chunk = (n / 16 * spec_.format.Chunks() + k / 32) * 64 * bits + (high_plane ? 128 : 0);
+  uint8_t* chunk = packed_codes_.data() + (n / 16 * spec_.format.Chunks() + k / 32) * 64 * bits;
   const int64_t depth = k % 32;
-  const int64_t vector = depth / (32 / width);
-  const int64_t within = depth % (32 / width);
-  *shift = static_cast<int>(within / 4) * width + (high_plane ? 0 : plane_bit);
-  return packed_codes_.data() + chunk + 64 * vector + 4 * (n % 16) + within % 4;
+  const int64_t lane = n % 16;
+  if (bits == 3 && plane_bit == 2) {
+    *shift = static_cast<int>(depth / 16 * 4 + depth % 4);
+    return chunk + 128 + 4 * lane + depth % 16 / 4;
+  }
+  const int width = bits == 3 ? 2 : bits;
+  const int64_t bit = depth * width;  // of the row's own codes, one after the other
+  *shift = static_cast<int>(bit % 8) + plane_bit;
+  return chunk + 64 * (bit / 32) + 4 * lane + bit % 32 / 8;
 }
 
 void Problem::Pack(std::mt19937& random) {
@@ -119,10 +123,9 @@ void Problem::Pack(std::mt19937& random) {
         const int zb = f.bits == 3 ? 4 : f.bits;
         const int value = spec_.extreme_codes ? 0 : static_cast<int>(random() % static_cast<unsigned>(1 << zb));
         zero_point = static_cast<float>(value);
-        const int64_t bytes = 2 * zb;
-        const int64_t lane = n % 16;
-        packed_zero_points_.data()[(n / 16 * groups + g) * bytes + lane % bytes] |=
-            static_cast<uint8_t>(value << (lane / bytes * zb));
+        const int64_t rows = (groups * zb + 7) / 8;
+        packed_zero_points_.data()[(n / 16 * rows + g * zb / 8) * 16 + n % 16] |=
+            static_cast<uint8_t>(value << (g * zb % 8));
       } else if (f.zp == ZeroPointKind::kFloat) {
         zero_point = Round(static_cast<float>(levels / 2) + normal(random), f.zp_type);
         StoreScalar(packed_zero_points_, packed, zero_point, f.zp_type);

@@ -61,21 +61,26 @@ void QuantizeRowAvx2(const float* x, int64_t K, int64_t block, const uint8_t (&s
   }
 }
 
-void HalfToFloatAvx2(const uint16_t* in, float* out, int64_t count) {
+void HalfToFloatAvx2(const void* in, float* out, int64_t count) {
+  const auto* halves = static_cast<const uint8_t*>(in);
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i))));
+    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves + 2 * i))));
   }
-  for (; i < count; ++i) out[i] = _cvtsh_ss(in[i]);
+  for (; i < count; ++i) out[i] = _cvtsh_ss(Load<uint16_t>(halves + 2 * i));
 }
 
-void FloatToHalfAvx2(const float* in, uint16_t* out, int64_t count) {
+void FloatToHalfAvx2(const float* in, void* out, int64_t count) {
+  auto* halves = static_cast<uint8_t*>(out);
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
     const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), half);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(halves + 2 * i), half);
   }
-  for (; i < count; ++i) out[i] = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  for (; i < count; ++i) {
+    const unsigned short half = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __builtin_memcpy(halves + 2 * i, &half, sizeof half);
+  }
 }
 
 }  // namespace

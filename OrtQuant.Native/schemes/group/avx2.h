@@ -8,8 +8,13 @@
 
 #include "schemes/group/kernels.h"
 
-// Accumulators live in registers only when every loop over them is unrolled.
+// Accumulators live in registers only when every loop over them is unrolled. Instrumented builds keep the loops: a
+// hundred thousand checked copies of the same access take minutes to compile and show nothing more.
+#if defined(__SANITIZE_ADDRESS__)
+#define ORTQ_UNROLL
+#else
 #define ORTQ_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace ortq::group {
 namespace {

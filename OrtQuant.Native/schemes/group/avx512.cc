@@ -38,18 +38,21 @@ inline __mmask16 TailMask(int64_t count) {
   return static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
 }
 
-void HalfToFloatAvx512(const uint16_t* in, float* out, int64_t count) {
+void HalfToFloatAvx512(const void* in, float* out, int64_t count) {
+  const auto* halves = static_cast<const uint8_t*>(in);
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 lanes = TailMask(count - i);
-    _mm512_mask_storeu_ps(out + i, lanes, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, in + i)));
+    _mm512_mask_storeu_ps(out + i, lanes, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, halves + 2 * i)));
   }
 }
 
-void FloatToHalfAvx512(const float* in, uint16_t* out, int64_t count) {
+void FloatToHalfAvx512(const float* in, void* out, int64_t count) {
+  auto* halves = static_cast<uint8_t*>(out);
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 lanes = TailMask(count - i);
     const __m512 value = _mm512_maskz_loadu_ps(lanes, in + i);
-    _mm256_mask_storeu_epi16(out + i, lanes, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm256_mask_storeu_epi16(halves + 2 * i, lanes,
+                             _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 }
 

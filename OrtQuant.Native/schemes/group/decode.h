@@ -23,6 +23,22 @@ inline int DecodeCode(const uint8_t* tile, int bits, int64_t k, int lane) {
   return bits == 3 ? code | ((chunk[128 + byte] >> (4 * vector + field)) & 1) << 2 : code;
 }
 
+/// The 32 codes of one lane of a chunk, in order of k.
+inline void DecodeChunk(const uint8_t* chunk, int bits, int lane, uint8_t (&codes)[kChunkDepth]) {
+  const int width = bits == 3 ? 2 : bits;
+  const int mask = (1 << width) - 1;
+  uint8_t* code = codes;
+  for (int vector = 0; vector < width; ++vector) {
+    for (int byte = 4 * lane; byte < 4 * lane + 4; ++byte) {
+      const int low = chunk[64 * vector + byte];
+      const int high = bits == 3 ? chunk[128 + byte] >> (4 * vector) : 0;
+      for (int i = 0; i < 8 / width; ++i) {
+        *code++ = static_cast<uint8_t>(((low >> (i * width)) & mask) | ((high >> i) & 1) << 2);
+      }
+    }
+  }
+}
+
 inline float LoadScalar(const void* data, ScalarType type, int64_t index) {
   if (type == ScalarType::kFloat16) {
     uint16_t half;

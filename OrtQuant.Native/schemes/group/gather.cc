@@ -1,6 +1,5 @@
 // Rows of a packed weight as numbers: embedding lookup, and the whole matrix for checks.
 #include <cstring>
-#include <vector>
 
 #include "schemes/group/decode.h"
 #include "schemes/group/kernels.h"
@@ -8,20 +7,32 @@
 namespace ortq {
 namespace {
 
-using group::DecodeCode;
-
-void DecodeRow(const GroupWeights& w, int64_t n, float* out) {
+/// Calls store(k, values, count) for the row's weights, a chunk at a time: no memory is needed, so nothing can fail on
+/// a thread that is not ours.
+template <typename Store>
+void DecodeRow(const GroupWeights& w, int64_t n, const Store& store) {
   const GroupFormat& f = w.format;
   const int64_t tile = n / kTileOutputs;
   const int lane = static_cast<int>(n % kTileOutputs);
-  const uint8_t* codes = w.codes + tile * f.Chunks() * 64 * f.bits;
-  for (int64_t g = 0; g < f.Groups(); ++g) {
-    const float scale = group::DecodeScale(w, tile, g, lane);
-    const float zero_point = group::DecodeZeroPoint(w, tile, g, lane);
-    const int64_t end = f.K - g * f.block < f.block ? f.K : (g + 1) * f.block;
-    for (int64_t k = g * f.block; k < end; ++k) {
-      out[k] = scale * (static_cast<float>(DecodeCode(codes, f.bits, k, lane)) - zero_point);
+  const uint8_t* chunk = w.codes + tile * f.Chunks() * 64 * f.bits;
+  const bool one_group = f.Groups() == 1;
+  int64_t loaded_group = -1;
+  float scale = 0;
+  float zero_point = 0;
+  for (int64_t k0 = 0; k0 < f.K; k0 += kChunkDepth, chunk += 64 * f.bits) {
+    uint8_t codes[kChunkDepth];
+    float values[kChunkDepth];
+    group::DecodeChunk(chunk, f.bits, lane, codes);
+    const int64_t count = f.K - k0 < kChunkDepth ? f.K - k0 : kChunkDepth;
+    for (int64_t i = 0; i < count; ++i) {
+      if (const int64_t g = one_group ? 0 : (k0 + i) / f.block; g != loaded_group) {
+        scale = group::DecodeScale(w, tile, g, lane);
+        zero_point = group::DecodeZeroPoint(w, tile, g, lane);
+        loaded_group = g;
+      }
+      values[i] = scale * (static_cast<float>(codes[i]) - zero_point);
     }
+    store(k0, values, count);
   }
 }
 
@@ -37,18 +48,20 @@ struct GatherTask {
 void GatherSome(void* arg, size_t task_index) {
   const auto& task = *static_cast<const GatherTask*>(arg);
   const int64_t K = task.weights->format.K;
-  std::vector<float> row(static_cast<size_t>(K));
-  std::vector<uint16_t> half(task.type == ScalarType::kFloat16 ? row.size() : 0);
+  auto* out = static_cast<uint8_t*>(task.out);
   const size_t begin = task_index * task.rows_per_task;
   const size_t end = begin + task.rows_per_task < task.count ? begin + task.rows_per_task : task.count;
   for (size_t i = begin; i < end; ++i) {
-    DecodeRow(*task.weights, task.rows[i], row.data());
-    if (task.type == ScalarType::kFloat16) {
-      for (size_t k = 0; k < row.size(); ++k) half[k] = FloatToHalf(row[k]);
-      std::memcpy(static_cast<uint8_t*>(task.out) + 2 * i * row.size(), half.data(), 2 * row.size());
-    } else {
-      std::memcpy(static_cast<uint8_t*>(task.out) + 4 * i * row.size(), row.data(), 4 * row.size());
-    }
+    const int64_t first = static_cast<int64_t>(i) * K;
+    DecodeRow(*task.weights, task.rows[i], [&](int64_t k, const float* values, int64_t count) {
+      if (task.type == ScalarType::kFloat16) {
+        uint16_t halves[kChunkDepth];
+        for (int64_t j = 0; j < count; ++j) halves[j] = FloatToHalf(values[j]);
+        std::memcpy(out + 2 * (first + k), halves, static_cast<size_t>(count) * 2);
+      } else {
+        std::memcpy(out + 4 * (first + k), values, static_cast<size_t>(count) * 4);
+      }
+    });
   }
 }
 
@@ -69,7 +82,11 @@ void GatherRows(const GroupWeights& weights, const int64_t* rows, size_t count, 
 }
 
 void Unpack(const GroupWeights& weights, float* w) {
-  for (int64_t n = 0; n < weights.format.N; ++n) DecodeRow(weights, n, w + n * weights.format.K);
+  for (int64_t n = 0; n < weights.format.N; ++n, w += weights.format.K) {
+    DecodeRow(weights, n, [w](int64_t k, const float* values, int64_t count) {
+      std::memcpy(w + k, values, static_cast<size_t>(count) * 4);
+    });
+  }
 }
 
 }  // namespace ortq

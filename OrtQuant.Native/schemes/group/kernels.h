@@ -81,8 +81,9 @@ using PanelGemmKernel = void (*)(const float* x, const float* w, int64_t depth, 
 /// Quantizes K floats in blocks of `block`: q has room for whole steps, each in `step_order`, its padding set to 0.
 using QuantizeRow = void (*)(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth],
                              int8_t* q, float* scales, int32_t* sums);
-using HalfToFloatRow = void (*)(const uint16_t* in, float* out, int64_t count);
-using FloatToHalfRow = void (*)(const float* in, uint16_t* out, int64_t count);
+/// Halves may have any alignment.
+using HalfToFloatRow = void (*)(const void* in, float* out, int64_t count);
+using FloatToHalfRow = void (*)(const float* in, void* out, int64_t count);
 
 struct KernelSet {
   Isa isa;

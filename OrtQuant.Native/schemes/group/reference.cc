@@ -6,6 +6,7 @@
 // Since everything up to t is exact and the last line is rounded in a fixed order, every instruction set gives these
 // bits.
 #include <cmath>
+#include <cstring>
 
 #include "schemes/group/decode.h"
 #include "schemes/group/kernels.h"
@@ -133,12 +134,16 @@ void QuantizeRowPortable(const float* x, int64_t K, int64_t block, const uint8_t
   }
 }
 
-void HalfToFloatPortable(const uint16_t* in, float* out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) out[i] = HalfToFloat(in[i]);
+void HalfToFloatPortable(const void* in, float* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = LoadScalar(in, ScalarType::kFloat16, i);
 }
 
-void FloatToHalfPortable(const float* in, uint16_t* out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) out[i] = FloatToHalf(in[i]);
+void FloatToHalfPortable(const float* in, void* out, int64_t count) {
+  auto* bytes = static_cast<uint8_t*>(out);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint16_t half = FloatToHalf(in[i]);
+    std::memcpy(bytes + 2 * i, &half, sizeof half);
+  }
 }
 
 }  // namespace
