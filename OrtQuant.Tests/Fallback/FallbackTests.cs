@@ -37,7 +37,7 @@ public sealed class FallbackTests
     [DynamicData(nameof(Formats))]
     public void MatMulComputesWhatTheWeightsSay(int bits, ZeroPointKind zeroPoint, int groupSize)
     {
-        var seed = HashCode.Combine(bits, (int)zeroPoint, groupSize);
+        var seed = (bits * 10000) + ((int)zeroPoint * 1000) + groupSize;
         foreach (var (index, shape) in Shapes.Index())
         {
             // The other choices vary along, so that every pair of them meets over the formats.
@@ -202,7 +202,11 @@ public sealed class FallbackTests
         using var withLibrary = new SessionOptions();
         using var kernels = new InferenceSession(model, withLibrary.RegisterOrtQuant());
         var kernel = GroupCase.Run(kernels, x, 1, rows, test.Shape.K);
-        Assert.IsLessThanOrEqualTo(2 * limit, GroupCase.RelativeError(kernel, Array.ConvertAll(actual, value => (double)value)), $"kernel against function, {test}");
+        // At the int8 level both quantize the same blocks of X the same way, except for values next to a tie (hence 1e-3). Two more
+        // exceptions: ONNX Runtime computes 2 bits in groups of 16 in float, and the correction of float zero points sums X itself.
+        var isLikewise = test.Parameters.ZeroPoint != ZeroPointKind.Float && test.Parameters is not { Bits: 2, GroupSize: 16 };
+        var parity = test.AccuracyLevel == 4 ? (isLikewise ? 1e-3 : Int8Limit) : limit;
+        Assert.IsLessThanOrEqualTo(parity, GroupCase.RelativeError(kernel, Array.ConvertAll(actual, value => (double)value)), $"kernel against function, {test}");
     }
 
     // Only what depends on X may be left: the product, conversions of X and Y, low-rank terms, and the correction of float zero points.

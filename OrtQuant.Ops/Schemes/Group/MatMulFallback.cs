@@ -5,15 +5,14 @@ namespace OrtQuant.Schemes.Group;
 /// <summary>
 /// The body of <c>ortquant::MatMulNBits</c>: rows back in order, then <c>com.microsoft::MatMulNBits</c>. Everything before that
 /// node depends on constants only, so ONNX Runtime folds it when it loads the model. What that op cannot do is brought to what it can:
-/// 3 bits are widened to 8, the scales of groups above 256 and of whole rows are repeated, and
+/// 3 bits are widened to 8, the scales of groups above 128 and of whole rows are repeated, and
 /// float zero points are taken as 2^(bits - 1) and corrected by (block sums of X) . (scale * (zp - 2^(bits - 1)))^T.
 /// </summary>
 internal static class MatMulFallback
 {
-    private const int LargestBlock = 256;
-
-    // Groups larger than LargestBlock and whole rows are cut so: it is also the block of activations that the int8 kernels quantize.
-    private const int Cut = 128;
+    // Groups larger than this, and whole rows, are cut into blocks of it. It is the largest run of activations that the int8
+    // kernels quantize with one scale, so that both round the same; that op itself takes blocks of up to 256.
+    private const int LargestBlock = 128;
 
     private const int Bias = 4, LowRank = 5;
 
@@ -248,7 +247,7 @@ internal static class MatMulFallback
             Geometry = geometry;
             var size = geometry.GroupSize;
             var isBlock = geometry.Parameters.GroupSize != GroupParameters.WholeRow && size <= LargestBlock;
-            Block = isBlock ? size : Cut;
+            Block = isBlock ? size : LargestBlock;
             Blocks = (geometry.Shape.K + Block - 1) / Block;
             Repeat = isBlock ? 1 : geometry.Groups == 1 ? Blocks : size / Block;
             var whole = geometry.Shape.N % GroupGeometry.TileRows == 0 && (long)geometry.Chunks * GroupGeometry.ChunkSize == Blocks * Block
