@@ -2,6 +2,7 @@
 #include "include/ortquant.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -17,6 +18,10 @@
 
 namespace ortq {
 namespace {
+
+// NativeMethods.cs mirrors these.
+static_assert(sizeof(ortq_attribute) == 32 && offsetof(ortq_attribute, i) == 16 && offsetof(ortq_attribute, s) == 24);
+static_assert(sizeof(ortq_tensor) == 24 && offsetof(ortq_tensor, shape) == 8 && offsetof(ortq_tensor, data) == 16);
 
 thread_local std::string last_error;
 
