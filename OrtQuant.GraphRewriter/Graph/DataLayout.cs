@@ -1,4 +1,5 @@
 using Onnx;
+using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
@@ -8,9 +9,10 @@ namespace OrtQuant.GraphRewriter.Graph;
 /// </summary>
 internal sealed class DataLayout
 {
-    /// <summary>Below this a tensor stays in the model file.</summary>
-    internal const long SmallestExternal = 1024;
+    private const long SmallestExternal = 1024;
 
+    // Shapes and axes: ONNX Runtime infers shapes from their values, which it does not look for in external data.
+    private const long SmallestExternalVector = 64 << 10;
     private const long PageSized = 1 << 20;
     private const long PageAlignment = 4096;
     private const long LineAlignment = 64;
@@ -22,6 +24,10 @@ internal sealed class DataLayout
 
     /// <summary>Bytes of the file.</summary>
     internal long Length { get; private set; }
+
+    /// <summary>Whether a tensor stays in the model file.</summary>
+    internal static bool StaysInline(LazyTensor tensor) =>
+        tensor.ByteLength < (tensor.Type is ElementType.Int64 or ElementType.Int32 && tensor.Shape.Count <= 1 ? SmallestExternalVector : SmallestExternal);
 
     /// <summary>Places tensors in the order given, those of one producer together.</summary>
     internal static DataLayout Place(IEnumerable<(TensorProto Proto, LazyTensor Tensor)> tensors)

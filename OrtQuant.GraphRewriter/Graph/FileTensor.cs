@@ -22,4 +22,11 @@ internal sealed class FileTensor : LazyTensor
         CheckRead(byteOffset, destination.Length);
         _file.Span(_offset + byteOffset, destination.Length).CopyTo(destination);
     }
+
+    internal override bool TryGetSpan(long byteOffset, int count, out ReadOnlySpan<byte> bytes)
+    {
+        CheckRead(byteOffset, count);
+        bytes = _file.Span(_offset + byteOffset, count);
+        return true;
+    }
 }

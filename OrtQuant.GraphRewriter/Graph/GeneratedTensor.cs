@@ -23,11 +23,20 @@ public sealed class TensorProducer
     public IReadOnlyList<GeneratedTensor> Tensors { get; }
 
     /// <summary>Produces all of them.</summary>
-    internal IReadOnlyList<Memory<byte>> Produce(CancellationToken cancellation)
+    /// <exception cref="OrtQuantException">One of them has 2 GiB or more.</exception>
+    internal ProducedTensors Produce(CancellationToken cancellation)
     {
-        Memory<byte>[] buffers = [.. Tensors.Select(tensor => new byte[checked((int)tensor.ByteLength)].AsMemory())];
-        _produce(buffers, cancellation);
-        return buffers;
+        var produced = new ProducedTensors(Tensors);
+        try
+        {
+            _produce(produced.Data, cancellation);
+            return produced;
+        }
+        catch
+        {
+            produced.Dispose();
+            throw;
+        }
     }
 }
 
@@ -59,6 +68,38 @@ public sealed class GeneratedTensor : LazyTensor
     public override void Read(long byteOffset, Span<byte> destination)
     {
         CheckRead(byteOffset, destination.Length);
-        Producer.Produce(CancellationToken.None)[Index].Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
+        using var produced = Producer.Produce(CancellationToken.None);
+        produced.Data[Index].Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
+    }
+}
+
+/// <summary>The data of a producer's tensors, outside the garbage-collected heap: the memory of one weight is free before the next one's is taken.</summary>
+internal sealed class ProducedTensors : IDisposable
+{
+    private readonly List<NativeBuffer> _buffers = [];
+
+    internal ProducedTensors(IReadOnlyList<GeneratedTensor> tensors)
+    {
+        foreach (var tensor in tensors)
+        {
+            if (tensor.ByteLength > int.MaxValue)
+            {
+                Dispose();
+                throw new OrtQuantException(
+                    $"a packed tensor of {tensor.Type} [{string.Join(", ", tensor.Shape)}] has {tensor.ByteLength} bytes; it may have {int.MaxValue}");
+            }
+
+            _buffers.Add(new NativeBuffer((int)tensor.ByteLength));
+        }
+
+        Data = [.. _buffers.Select(buffer => buffer.Memory)];
+    }
+
+    /// <summary>The raw form of each, in the order of the producer's tensors.</summary>
+    internal IReadOnlyList<Memory<byte>> Data { get; } = [];
+
+    public void Dispose()
+    {
+        foreach (IDisposable buffer in _buffers) buffer.Dispose();
     }
 }

@@ -29,6 +29,13 @@ public abstract class LazyTensor
     /// <exception cref="ArgumentOutOfRangeException">The bytes are outside the tensor.</exception>
     public abstract void Read(long byteOffset, Span<byte> destination);
 
+    /// <summary>Bytes of the raw form where they lie, without a copy; false where they are nowhere. Valid while the model is open.</summary>
+    internal virtual bool TryGetSpan(long byteOffset, int count, out ReadOnlySpan<byte> bytes)
+    {
+        bytes = default;
+        return false;
+    }
+
     /// <summary>A tensor that holds bytes in memory.</summary>
     /// <param name="type">Element type.</param>
     /// <param name="shape">Dimensions.</param>

@@ -12,6 +12,9 @@ internal sealed unsafe class MappedFile : IDisposable
     internal MappedFile(string path)
     {
         Path = path;
+
+        // What is no ordinary file (a pipe, a device) has no length; opening one might never come back.
+        if (new FileInfo(path) is { Exists: true, Length: 0 }) return;
         var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
         Length = stream.Length;
         if (Length == 0)

@@ -8,14 +8,12 @@ namespace OrtQuant.GraphRewriter.Graph;
 /// <summary>Reads .onnx files from anywhere: nothing that a file says is believed before it is checked.</summary>
 internal sealed class ModelReader : IDisposable
 {
-    private readonly string _folder;
     private readonly MappedFile _model;
     private readonly Dictionary<string, MappedFile> _files = [];
     private readonly TensorTable _tensors = new();
 
     private ModelReader(string path)
     {
-        _folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;
         _model = new MappedFile(path);
     }
 
@@ -53,12 +51,7 @@ internal sealed class ModelReader : IDisposable
         }
 
         var proto = Parse(WireStripper.Strip(_model.Span(0, (int)_model.Length)));
-        foreach (var graph in ProtoWalk.Graphs(proto))
-        {
-            foreach (var tensor in graph.Initializer) Resolve(tensor);
-        }
-
-        foreach (var tensor in ProtoWalk.AttributeTensors(proto)) Resolve(tensor);
+        foreach (var tensor in ProtoWalk.Tensors(proto)) Resolve(tensor);
         return new OnnxModel(proto, _model.Path, _tensors, [_model, .. _files.Values]);
     }
 
@@ -87,7 +80,7 @@ internal sealed class ModelReader : IDisposable
         var what = $"tensor '{tensor.Name}'";
         var expected = TensorSize.Bytes(type, tensor.Dims, what);
         var location = Entry(tensor, "location") ?? throw new ModelFormatException($"{what} is external and names no file");
-        var file = location == WireStripper.ModelFile ? _model : Open(ExternalPath.Resolve(_folder, location, tensor.Name));
+        var file = location == WireStripper.ModelFile ? _model : Open(ExternalPath.Resolve(_model.Path, location, tensor.Name));
         var shown = location == WireStripper.ModelFile ? "the model file" : $"'{location}'";
         var offset = Number(tensor, "offset") ?? 0;
         var length = Number(tensor, "length") ?? expected;

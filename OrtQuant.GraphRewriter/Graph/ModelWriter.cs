@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Security.Cryptography;
 using Google.Protobuf;
 using Onnx;
 
@@ -13,169 +11,99 @@ public static class ModelWriter
 {
     // Below this a separate data file is more trouble than the copy of it that a session makes when it loads.
     private const long LargestInline = 16 << 20;
-    private const int CopyBytes = 4 << 20;
-    private const int HashBytes = 8;
 
     /// <summary>Saves a model.</summary>
     /// <param name="model">The model; it is not changed.</param>
     /// <param name="path">The .onnx file to write; an external data file goes beside it.</param>
     /// <param name="options">Options.</param>
     /// <returns>What was written.</returns>
-    /// <exception cref="IOException">The disk is full, a file cannot be written, or the output is the model itself.</exception>
+    /// <exception cref="IOException">The disk is full, a file cannot be written, or the output is a file of the model itself.</exception>
     public static SavedModel Save(OnnxModel model, string path, SaveOptions? options = null)
     {
         options ??= new SaveOptions();
         path = Path.GetFullPath(path);
-        if (model.Path is not null && Path.GetFullPath(model.Path) == path) throw new IOException($"the output is the input itself ({path}); give another name");
+        CheckTarget(model, path);
         var folder = Path.GetDirectoryName(path)!;
         Directory.CreateDirectory(folder);
-        OutputFiles.RemoveStale(folder);
+        OutputFile.RemoveStale(folder);
 
         var proto = model.Proto.Clone();
-        var external = Split(model, proto, options.Placement);
-        var layout = DataLayout.Place(external);
-        var data = layout.Tensors.Count > 0 ? WriteData(layout, path, options) : null;
-        if (proto.CalculateSize() is < 0 or int.MaxValue) throw new IOException("the graph alone is past the 2 GiB that protobuf allows");
-        var graph = proto.ToByteArray();
-        OutputFiles.Write(path, graph);
-
-        RemoveSuperseded(path, data);
+        var layout = DataLayout.Place(Split(model, proto, options));
+        var data = layout.Tensors.Count > 0 ? new DataFile(layout, options).Write(path) : null;
+        var graph = Serialize(proto, path);
+        OutputFile.Write(path, graph);
+        DataFile.RemoveSuperseded(path, data);
         return new SavedModel(path, data, graph.Length + layout.Length);
     }
 
-    /// <summary>Moves small data into the graph; what is left goes into the data file.</summary>
-    private static List<(TensorProto Proto, LazyTensor Tensor)> Split(OnnxModel model, ModelProto proto, DataPlacement placement)
+    private static void CheckTarget(OnnxModel model, string path)
     {
-        foreach (var tensor in ProtoWalk.AttributeTensors(proto).Where(TensorTable.IsReference)) Embed(tensor, model.Tensors.Find(tensor)!);
-        var initializers = ProtoWalk.Graphs(proto).SelectMany(graph => graph.Initializer)
-            .Where(TensorTable.IsReference)
-            .Select(tensor => (Proto: tensor, Tensor: model.Tensors.Find(tensor)!))
-            .ToList();
-        var total = initializers.Sum(item => item.Tensor.ByteLength);
-        var inline = placement == DataPlacement.Inline || (placement == DataPlacement.Auto && total <= LargestInline);
-        if (!inline)
+        if (Directory.Exists(path)) throw new IOException($"cannot write '{path}': it is a folder; give the name of an .onnx file");
+        var target = ExternalPath.RealPath(path);
+        if (model.Files.FirstOrDefault(file => ExternalPath.RealPath(Path.GetFullPath(file)) == target) is { } same)
         {
-            foreach (var (tensor, data) in initializers.Where(item => item.Tensor.ByteLength < DataLayout.SmallestExternal)) Embed(tensor, data);
-            return [.. initializers.Where(item => item.Tensor.ByteLength >= DataLayout.SmallestExternal)];
+            throw new IOException($"the output is the input itself ('{same}'); give another name");
         }
-
-        if (total > int.MaxValue) throw new IOException($"the tensors have {total} bytes; a file without external data can hold {int.MaxValue}");
-        EmbedAll(initializers);
-        return [];
     }
 
-    private static void EmbedAll(List<(TensorProto Proto, LazyTensor Tensor)> tensors)
+    private static byte[] Serialize(ModelProto proto, string path)
+    {
+        try
+        {
+            return proto.ToByteArray();
+        }
+        catch (Exception error) when (error is OverflowException or OutOfMemoryException or ArgumentException)
+        {
+            throw new IOException($"cannot write '{path}': the graph without its data has more than the {int.MaxValue} bytes that protobuf permits", error);
+        }
+    }
+
+    /// <summary>Moves small data into the graph; what is left goes into the data file.</summary>
+    private static List<(TensorProto Proto, LazyTensor Tensor)> Split(OnnxModel model, ModelProto proto, SaveOptions options)
+    {
+        var weights = ProtoWalk.Weights(proto).Where(tensor => TensorTable.IsReference(tensor) || tensor.HasRawData)
+            .Select(tensor => (Proto: tensor, Tensor: model.Tensors.Find(tensor)))
+            .Where(item => item.Tensor is not null).Select(item => (item.Proto, Tensor: item.Tensor!)).ToList();
+        var bulk = weights.Where(item => !DataLayout.StaysInline(item.Tensor)).ToList();
+        var total = weights.Sum(item => item.Tensor.ByteLength);
+        var inline = options.Placement == DataPlacement.Inline || (options.Placement == DataPlacement.Auto && total <= LargestInline);
+        if (inline)
+        {
+            if (total > int.MaxValue) throw new IOException($"the tensors have {total} bytes; a file without external data can hold {int.MaxValue}");
+            Embed([.. bulk.Where(item => TensorTable.IsReference(item.Proto))], options.Cancellation);
+            bulk = [];
+        }
+
+        // Attributes of other nodes than Constant, parts of sparse tensors, and what is small.
+        var external = bulk.Select(item => item.Proto).ToHashSet(ReferenceEqualityComparer.Instance);
+        foreach (var tensor in ProtoWalk.Tensors(proto).Where(tensor => TensorTable.IsReference(tensor) && !external.Contains(tensor)))
+        {
+            SetRaw(tensor, ByteString.CopyFrom(model.Tensors.Find(tensor)!.ReadBytes()));
+        }
+
+        return bulk;
+    }
+
+    private static void Embed(List<(TensorProto Proto, LazyTensor Tensor)> tensors, CancellationToken cancellation)
     {
         // One call of a producer serves all of its tensors.
         foreach (var group in tensors.GroupBy(item => item.Tensor is GeneratedTensor generated ? generated.Producer : (object)item.Tensor))
         {
-            if (group.Key is not TensorProducer producer)
+            cancellation.ThrowIfCancellationRequested();
+            using var produced = (group.Key as TensorProducer)?.Produce(cancellation);
+            foreach (var (proto, tensor) in group)
             {
-                foreach (var (proto, tensor) in group) Embed(proto, tensor);
-                continue;
+                SetRaw(proto, produced is null
+                    ? UnsafeByteOperations.UnsafeWrap(tensor.ReadBytes())
+                    : ByteString.CopyFrom(produced.Data[((GeneratedTensor)tensor).Index].Span));
             }
-
-            var produced = producer.Produce(CancellationToken.None);
-            foreach (var (proto, tensor) in group) SetRaw(proto, UnsafeByteOperations.UnsafeWrap(produced[((GeneratedTensor)tensor).Index]));
         }
     }
-
-    private static void Embed(TensorProto proto, LazyTensor tensor) => SetRaw(proto, UnsafeByteOperations.UnsafeWrap(tensor.ReadBytes()));
 
     private static void SetRaw(TensorProto proto, ByteString data)
     {
         proto.ExternalData.Clear();
         proto.ClearDataLocation();
         proto.RawData = data;
-    }
-
-    private static string WriteData(DataLayout layout, string path, SaveOptions options)
-    {
-        var temporary = OutputFiles.TemporaryFor(path);
-        try
-        {
-            string name;
-            using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1))
-            {
-                name = DataName(path, WriteTensors(layout, stream, options));
-                stream.Flush(flushToDisk: true);
-            }
-
-            foreach (var (proto, tensor, offset) in layout.Tensors)
-            {
-                proto.ExternalData.Clear();
-                Add("location", name);
-                Add("offset", offset.ToString(CultureInfo.InvariantCulture));
-                Add("length", tensor.ByteLength.ToString(CultureInfo.InvariantCulture));
-
-                void Add(string key, string value) => proto.ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });
-            }
-
-            var final = Path.Combine(Path.GetDirectoryName(path)!, name);
-            File.Move(temporary, final, overwrite: true);
-            return final;
-        }
-        catch
-        {
-            OutputFiles.TryDelete(temporary);
-            throw;
-        }
-    }
-
-    /// <summary>Writes every tensor at its offset and gives a hash of the file.</summary>
-    private static byte[] WriteTensors(DataLayout layout, FileStream stream, SaveOptions options)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var copy = new byte[CopyBytes];
-        (TensorProducer Producer, IReadOnlyList<Memory<byte>> Data)? produced = null;
-        foreach (var (proto, tensor, offset) in layout.Tensors)
-        {
-            options.Cancellation.ThrowIfCancellationRequested();
-            options.Progress?.Report(new SaveProgress(offset, layout.Length, proto.Name));
-            Write(new byte[offset - stream.Position]);
-            if (tensor is GeneratedTensor generated)
-            {
-                if (produced?.Producer != generated.Producer)
-                {
-                    // The last weight's buffers go before the next weight's come.
-                    produced = null;
-                    produced = (generated.Producer, generated.Producer.Produce(options.Cancellation));
-                }
-
-                Write(produced.Value.Data[generated.Index].Span);
-                continue;
-            }
-
-            for (var at = 0L; at < tensor.ByteLength; at += copy.Length)
-            {
-                options.Cancellation.ThrowIfCancellationRequested();
-                var part = copy.AsSpan(0, (int)Math.Min(copy.Length, tensor.ByteLength - at));
-                tensor.Read(at, part);
-                Write(part);
-            }
-        }
-
-        options.Progress?.Report(new SaveProgress(layout.Length, layout.Length, ""));
-        return hash.GetHashAndReset();
-
-        void Write(ReadOnlySpan<byte> bytes)
-        {
-            stream.Write(bytes);
-            hash.AppendData(bytes);
-        }
-    }
-
-    private static string DataName(string path, byte[] hash) =>
-        $"{Path.GetFileName(path)}.{Convert.ToHexStringLower(hash.AsSpan(0, HashBytes))}.data";
-
-    /// <summary>Deletes data of earlier saves of this model, of those that were interrupted too.</summary>
-    private static void RemoveSuperseded(string path, string? data)
-    {
-        var prefix = Path.GetFileName(path) + ".";
-        foreach (var other in Directory.EnumerateFiles(Path.GetDirectoryName(path)!, $"{prefix}*.data").Where(other => other != data))
-        {
-            var hash = Path.GetFileName(other)[prefix.Length..^".data".Length];
-            if (hash.Length == HashBytes * 2 && hash.All(char.IsAsciiHexDigitLower)) OutputFiles.TryDelete(other);
-        }
     }
 }

@@ -55,8 +55,11 @@ public sealed class OnnxModel : IDisposable
     /// <summary>Bytes of the model file and of the external data it refers to; 0 for a model made in memory.</summary>
     internal long FileBytes => _files.OfType<MappedFile>().Sum(file => file.Length);
 
-    /// <summary>The external data files, as full paths.</summary>
-    internal IReadOnlyList<string> ExternalFiles => [.. _files.OfType<MappedFile>().Skip(1).Select(file => System.IO.Path.GetFullPath(file.Path))];
+    /// <summary>The external data files, as full paths without symbolic links.</summary>
+    internal IReadOnlyList<string> ExternalFiles => [.. _files.OfType<MappedFile>().Skip(1).Select(file => file.Path)];
+
+    /// <summary>The files it was read from: the model and its external data.</summary>
+    internal IEnumerable<string> Files => Path is null ? [] : ExternalFiles.Prepend(Path);
 
     /// <summary>Reads a model. Tensors are mapped, not read.</summary>
     /// <param name="path">An .onnx file.</param>

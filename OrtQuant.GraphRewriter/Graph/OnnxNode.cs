@@ -1,5 +1,6 @@
 using Onnx;
 using OrtQuant.Descriptions;
+using AttributeType = Onnx.AttributeProto.Types.AttributeType;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
@@ -43,16 +44,20 @@ public sealed class OnnxNode
     public AttributeProto? Attribute(string name) => Proto.Attribute.FirstOrDefault(attribute => attribute.Name == name);
 
     /// <summary>An integer attribute.</summary>
-    public long GetInt(string name, long missing) => Attribute(name) is { } attribute ? attribute.I : missing;
+    /// <exception cref="ModelFormatException">The attribute is of another kind.</exception>
+    public long GetInt(string name, long missing) => Attribute(name, AttributeType.Int) is { } attribute ? attribute.I : missing;
 
     /// <summary>A float attribute.</summary>
-    public float GetFloat(string name, float missing) => Attribute(name) is { } attribute ? attribute.F : missing;
+    /// <exception cref="ModelFormatException">The attribute is of another kind.</exception>
+    public float GetFloat(string name, float missing) => Attribute(name, AttributeType.Float) is { } attribute ? attribute.F : missing;
 
     /// <summary>A string attribute.</summary>
-    public string? GetString(string name) => Attribute(name)?.S.ToStringUtf8();
+    /// <exception cref="ModelFormatException">The attribute is of another kind.</exception>
+    public string? GetString(string name) => Attribute(name, AttributeType.String)?.S.ToStringUtf8();
 
     /// <summary>A list of integers.</summary>
-    public IReadOnlyList<long>? GetInts(string name) => Attribute(name)?.Ints;
+    /// <exception cref="ModelFormatException">The attribute is of another kind.</exception>
+    public IReadOnlyList<long>? GetInts(string name) => Attribute(name, AttributeType.Ints)?.Ints;
 
     /// <summary>Reads another value at an input.</summary>
     public void SetInput(int index, OnnxValue? value)
@@ -116,6 +121,12 @@ public sealed class OnnxNode
             _ => null,
         };
     }
+
+    // Files of the first IR versions do not say the kind.
+    private AttributeProto? Attribute(string name, AttributeType kind) =>
+        Attribute(name) is not { HasType: true } attribute || attribute.Type == kind
+            ? Attribute(name)
+            : throw new ModelFormatException($"{this} has an attribute '{name}' of kind {attribute.Type}; it must be {kind}");
 
     /// <inheritdoc/>
     public override string ToString() => $"{OpType} '{DisplayName()}'";

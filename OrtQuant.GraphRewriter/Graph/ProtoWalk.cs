@@ -12,13 +12,25 @@ internal static class ProtoWalk
         return main.Concat(model.Functions.SelectMany(Graphs));
     }
 
-    /// <summary>Every tensor that is an attribute of a node.</summary>
-    internal static IEnumerable<TensorProto> AttributeTensors(ModelProto model) =>
-        Graphs(model).SelectMany(graph => graph.Node)
-            .Concat(model.Functions.SelectMany(function => function.Node))
-            .SelectMany(node => node.Attribute)
-            .Concat(model.Functions.SelectMany(function => function.AttributeProto))
-            .SelectMany(attribute => attribute.T is null ? attribute.Tensors : attribute.Tensors.Prepend(attribute.T));
+    /// <summary>Tensors that can be of any size and may have external data: initializers, and those of Constant nodes.</summary>
+    internal static IEnumerable<TensorProto> Weights(ModelProto model) =>
+        Graphs(model).SelectMany(graph => graph.Initializer)
+            .Concat(Nodes(model).Where(node => node.OpType == "Constant").SelectMany(node => node.Attribute)
+                .Where(attribute => attribute.Name == "value" && attribute.T is not null).Select(attribute => attribute.T));
+
+    /// <summary>Every tensor: initializers, parts of sparse ones, and attributes.</summary>
+    internal static IEnumerable<TensorProto> Tensors(ModelProto model)
+    {
+        var attributes = Nodes(model).SelectMany(node => node.Attribute).Concat(model.Functions.SelectMany(function => function.AttributeProto)).ToList();
+        var sparse = Graphs(model).SelectMany(graph => graph.SparseInitializer)
+            .Concat(attributes.SelectMany(attribute => attribute.SparseTensor is null ? attribute.SparseTensors : attribute.SparseTensors.Prepend(attribute.SparseTensor)));
+        return Graphs(model).SelectMany(graph => graph.Initializer)
+            .Concat(attributes.SelectMany(attribute => attribute.T is null ? attribute.Tensors : attribute.Tensors.Prepend(attribute.T)))
+            .Concat(sparse.SelectMany(tensor => new[] { tensor.Values, tensor.Indices }).Where(tensor => tensor is not null));
+    }
+
+    private static IEnumerable<NodeProto> Nodes(ModelProto model) =>
+        Graphs(model).SelectMany(graph => graph.Node).Concat(model.Functions.SelectMany(function => function.Node));
 
     /// <summary>The nodes of a function, those in graphs inside it included.</summary>
     internal static IEnumerable<NodeProto> Nodes(FunctionProto function) => function.Node.Concat(Graphs(function).SelectMany(graph => graph.Node));

@@ -32,16 +32,16 @@ internal static class ModelFolder
         {
             cancellation.ThrowIfCancellationRequested();
             var name = Path.GetFileName(file);
-            if (IsModel(name) || externalFiles.Contains(file)) continue;
+            if (IsModel(name) || externalFiles.Contains(ExternalPath.RealPath(file))) continue;
             var content = File.ReadAllBytes(file);
             if (name == GenAiConfiguration) content = Configure(content, file, graph, plan, library) ?? content;
-            OutputFiles.Write(Path.Combine(target, name), content);
+            OutputFile.Write(Path.Combine(target, name), content);
         }
 
         // onnxruntime-genai looks for a custom-op library in the folder of the model.
         if (library is not null && File.Exists(Path.Combine(source, GenAiConfiguration)))
         {
-            OutputFiles.Write(Path.Combine(target, Path.GetFileName(library)), File.ReadAllBytes(library));
+            OutputFile.Write(Path.Combine(target, Path.GetFileName(library)), File.ReadAllBytes(library));
         }
     }
 
