@@ -9,6 +9,10 @@ namespace OrtQuant.GraphRewriter.Transforms;
 /// attributes that name a type, declared types, inner graphs and functions. Inputs and outputs of the model keep name and
 /// type, with a Cast at each, unless they are to change too. Casts that have become casts from float32 to float32 go.
 /// </summary>
+/// <remarks>
+/// An initializer that is listed as an input as well is a weight with a slot that nobody fills: it becomes float32, the slot too. (ONNX
+/// Runtime 1.29 crashes at its highest optimization level on a Cast of one.)
+/// </remarks>
 internal sealed class HalfToFloat
 {
     // Attributes that hold a TensorProto.DataType, on whichever standard operator.
@@ -86,7 +90,7 @@ internal sealed class HalfToFloat
             }
         }
 
-        foreach (var input in graph.Inputs.Where(value => IsHalf(value.Type)).ToList()) CastInput(input);
+        foreach (var input in graph.Inputs.Where(value => IsHalf(value.Type) && !value.IsInitializer).ToList()) CastInput(input);
         foreach (var output in graph.Outputs.Where(value => IsHalf(_types.Of(value))).ToList()) CastOutput(output);
     }
 
@@ -122,11 +126,12 @@ internal sealed class HalfToFloat
         var main = graph.Parent is null && !_interface;
         foreach (var value in graph.Initializers.Where(value => IsHalf(value.Type) && !kept.Contains(value)).ToList())
         {
-            if (main && (value.IsGraphInput || value.IsGraphOutput)) continue;
+            if (main && value.IsGraphOutput) continue;
             graph.ReplaceInitializer(value, new ConvertedTensor(value.Initializer!));
         }
 
-        var declared = main ? graph.Proto.ValueInfo : graph.Proto.ValueInfo.Concat(graph.Proto.Input).Concat(graph.Proto.Output);
+        var inputs = graph.Proto.Input.Where(info => !main || graph.Find(info.Name) is { IsInitializer: true, IsGraphOutput: false });
+        var declared = graph.Proto.ValueInfo.Concat(inputs).Concat(main ? [] : graph.Proto.Output);
         foreach (var info in declared) Convert(info.Type);
         foreach (var node in graph.Nodes)
         {

@@ -1,0 +1,102 @@
+using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Graph;
+using OrtQuant.GraphRewriter.Transforms;
+using OrtQuant.Tests.Support;
+using static OrtQuant.Tests.Support.ModelBuilder;
+
+namespace OrtQuant.Tests.Graphs;
+
+[TestClass]
+public sealed class HalfToFloatTests
+{
+    [TestMethod]
+    public void CastsBetweenFloatTypesDisappear()
+    {
+        var model = Converted(GraphFixtures.SingleFloat32Weight(), convertInterface: true);
+        Assert.IsEmpty(model.Graph.Nodes.Where(node => node.OpType == "Cast"));
+    }
+
+    [TestMethod]
+    public void CastsStandAtTheEdgesOnly()
+    {
+        var model = Converted(GraphFixtures.SingleFloat32Weight(), convertInterface: false);
+        var casts = model.Graph.Nodes.Where(node => node.OpType == "Cast").ToList();
+        Assert.HasCount(2, casts);
+        Assert.IsTrue(casts[0].Inputs[0]!.IsGraphInput);
+        Assert.IsTrue(casts[1].Outputs[0]!.IsGraphOutput);
+    }
+
+    [TestMethod]
+    public void CastOfAnIntegerStays()
+    {
+        var model = Converted(
+            new ModelBuilder().Input("ids", ElementType.Int64, 4).Node("Cast", ["ids"], ["h"], Int("to", 10)).Node("Sqrt", ["h"], ["y"]).Output("y", ElementType.Float16, 4),
+            convertInterface: true);
+        Assert.AreEqual("Cast", model.Graph.Nodes[0].OpType);
+        Assert.AreEqual((long)ElementType.Float32, model.Graph.Nodes[0].GetInt("to", 0));
+    }
+
+    [TestMethod]
+    public void CastOfAnUnknownTypeStays()
+    {
+        var model = Converted(
+            new ModelBuilder().Opset("other", 1).Input("x", ElementType.Float16, 4)
+                .Node(new Onnx.NodeProto { Domain = "other", OpType = "Unknown", Input = { "x" }, Output = { "u" } })
+                .Node("Cast", ["u"], ["h"], Int("to", 10)).Node("Sqrt", ["h"], ["y"]).Output("y", ElementType.Float16, 4),
+            convertInterface: true);
+        Assert.AreEqual("Cast", model.Graph.Nodes[1].OpType);
+    }
+
+    [TestMethod]
+    public void WeightsAreConvertedWhenTheyAreRead()
+    {
+        using var model = OnnxModel.FromProto(GraphFixtures.ExpertWeights().Proto);
+        var before = model.Graph.Initializers[0].Constant!.ReadFloats();
+        HalfToFloat.Run(model, convertInterface: false);
+        var tensor = model.Graph.Initializers[0].Constant!;
+        Assert.AreEqual(ElementType.Float32, tensor.Type);
+        CollectionAssert.AreEqual(before, tensor.ReadFloats());
+    }
+
+    [TestMethod]
+    public void ConvertedTensorsReadFromAnyByte()
+    {
+        var values = Enumerable.Range(0, 40_000).Select(i => (float)(Half)(i * 0.37f)).ToArray();
+        var tensor = new ConvertedTensor(LazyTensor.FromFloats(ElementType.Float16, [values.Length], values));
+        var all = tensor.ReadBytes();
+        foreach (var (offset, count) in new[] { (0, 1), (1, 2), (3, 70_001), (65_535, 3), (159_999, 1), (160_000, 0), (7, 159_000) })
+        {
+            var part = new byte[count];
+            tensor.Read(offset, part);
+            CollectionAssert.AreEqual(all[offset..(offset + count)], part, $"{count} bytes from {offset}");
+        }
+
+        Assert.ThrowsExactly<ArgumentOutOfRangeException>(() => tensor.Read(159_999, new byte[2]));
+    }
+
+    [TestMethod]
+    public void PackedScalesKeepTheirType()
+    {
+        var builder = new ModelBuilder().Opset("ortquant", 1).Input("x", ElementType.Float16, 1, 32)
+            .Weight("scales", ElementType.Float16, 1, 1, 1, 16)
+            .Initializer(new Onnx.TensorProto { Name = "packed", DataType = 2, Dims = { 256 }, RawData = Google.Protobuf.ByteString.CopyFrom(new byte[256]) })
+            .Node(new Onnx.NodeProto { Domain = "ortquant", OpType = "MatMulNBits", Input = { "x", "packed", "scales" }, Output = { "y" } })
+            .Output("y", ElementType.Float16, 1, 16);
+        var model = Converted(builder, convertInterface: true);
+        Assert.AreEqual(ElementType.Float16, model.Graph.Nodes[0].Inputs[2]!.Type);
+    }
+
+    [TestMethod]
+    public void Float32ModelNeedsNothing()
+    {
+        using var model = OnnxModel.FromProto(new ModelBuilder().Input("x", ElementType.Float32, 4).Node("Relu", ["x"], ["y"]).Output("y", ElementType.Float32, 4).Proto);
+        Assert.IsFalse(HalfToFloat.IsNeeded(model));
+    }
+
+    private static OnnxModel Converted(ModelBuilder builder, bool convertInterface)
+    {
+        var model = OnnxModel.FromProto(builder.Proto);
+        HalfToFloat.Run(model, convertInterface);
+        return model;
+    }
+}
