@@ -1,6 +1,7 @@
 // What is wrong with a node is said when the session is created: the node, the actual value, the permitted one.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <functional>
 
 #include "tests/ort/session.h"
@@ -200,9 +201,11 @@ TEST(Validation, ConfigurationEntries) {
 }
 
 TEST(Validation, TheEnvironmentForcesAnInstructionSet) {
+  const char* before = std::getenv("ORTQUANT_FORCE_ISA");
+  const std::string restored = before == nullptr ? "" : before;
   setenv("ORTQUANT_FORCE_ISA", "sse9", 1);
   const std::string error = LoadError(MatMulModel(Weight()), Options());
-  unsetenv("ORTQUANT_FORCE_ISA");
+  setenv("ORTQUANT_FORCE_ISA", restored.c_str(), 1);  // an empty one forces nothing
   EXPECT_NE(error.find("ORTQUANT_FORCE_ISA: unknown instruction set 'sse9'"), std::string::npos) << error;
 }
 
