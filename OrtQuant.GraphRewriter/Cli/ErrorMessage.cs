@@ -18,6 +18,7 @@ internal static partial class ErrorMessage
             OutOfMemoryException => ("out of memory", ExitCode.Failed),
             JsonException => ($"not valid JSON: {OneLine(cause.Message)}", ExitCode.Failed),
             _ when IsExpected(cause) => (OneLine(cause.Message), ExitCode.Failed),
+            // By name: an error of the command line itself must not load ONNX Runtime.
             _ when cause.GetType().Name == "OnnxRuntimeException" => ($"ONNX Runtime: {OneLine(RuntimeErrorCode().Replace(cause.Message, ""))}", ExitCode.Failed),
             _ => ($"internal error: {cause.GetType().Name}: {OneLine(cause.Message)} (--debug shows where)", ExitCode.Failed),
         };
