@@ -37,8 +37,8 @@ class NodeKernel {
     const OrtNodeReader reader(api, info);
     kernel_ = CreateKernel(spec, reader);
     threads_ = ThreadHint(reader);
-    Check(api_, api_.KernelInfoGetAllocator(info, OrtMemTypeDefault, &allocator_));
     Log(spec, reader, info);
+    Check(api_, api_.KernelInfoGetAllocator(info, OrtMemTypeDefault, &allocator_));  // last: the destructor releases it
   }
   NodeKernel(const NodeKernel&) = delete;
   NodeKernel& operator=(const NodeKernel&) = delete;
