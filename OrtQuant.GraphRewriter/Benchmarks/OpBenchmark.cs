@@ -12,10 +12,9 @@ public static class OpBenchmark
     /// <summary>Measures one case.</summary>
     /// <param name="test">What to measure.</param>
     /// <param name="repeats">Rounds at least.</param>
-    /// <param name="roofline">What the machine can do on as many threads; null when that is not known.</param>
     /// <param name="isa">Instruction set to force; null for the best.</param>
     /// <param name="cancellation">Ends the measurement with an exception.</param>
-    public static OpBenchmarkRow Measure(OpBenchmarkCase test, int repeats, Roofline? roofline, string? isa, CancellationToken cancellation)
+    public static OpBenchmarkRow Measure(OpBenchmarkCase test, int repeats, string? isa, CancellationToken cancellation)
     {
         var ours = BenchmarkModels.Ours(test);
         var peer = BenchmarkModels.Peer(test);
@@ -35,6 +34,6 @@ public static class OpBenchmark
             peer is null ? null : PeerName,
             peer is null ? null : samples[1].DividedBy(test.Nodes),
             peer?.Bytes,
-            roofline?.FloorMicroseconds(test));
+            FloorMicroseconds: null);
     }
 }

@@ -46,6 +46,13 @@ public sealed record Roofline(int Threads, double ReadGigabytesPerSecond, double
         return new Roofline(threads, peaks.ReadGbs, peaks.Int8Gops, peaks.Fp32Gflops);
     }
 
+    /// <summary>The higher of two measurements of the same limits: what disturbs one only ever lowers it.</summary>
+    public static Roofline Best(Roofline one, Roofline other) => new(
+        one.Threads,
+        Math.Max(one.ReadGigabytesPerSecond, other.ReadGigabytesPerSecond),
+        Math.Max(one.Int8Gops, other.Int8Gops),
+        Math.Max(one.Float32Gflops, other.Float32Gflops));
+
     /// <summary>The least time a case can take, microseconds: the larger of bytes / bandwidth and operations / peak.</summary>
     public double FloorMicroseconds(OpBenchmarkCase test)
     {

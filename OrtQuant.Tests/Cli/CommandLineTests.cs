@@ -24,6 +24,7 @@ public sealed class CommandLineTests
     [DataRow("compare a b --max-kl -1", "--max-kl is -1")]
     [DataRow("bench", "command")]
     [DataRow("bench model", "MODEL")]
+    [DataRow("bench ops --isa sse", "--isa is sse")]
     [DataRow("bench ops --bits 5", "--bits has '5'")]
     [DataRow("bench ops --shape 10", "--shape has '10'")]
     [DataRow("bench ops --zero-points some", "none, integer, float")]

@@ -55,24 +55,27 @@ internal sealed class BenchOpsCommand : ToolCommand
     {
         var cases = Cases(arguments);
         var isa = arguments.GetValue(_isa);
+        if (isa is not null && !OrtQuantRuntime.AvailableIsas.Contains(isa))
+        {
+            throw new UsageException($"--isa is {isa}; available on this machine: {string.Join(", ", OrtQuantRuntime.AvailableIsas)}");
+        }
+
         var report = await context.RunAsync(progress =>
         {
-            var rooflines = new Dictionary<int, Roofline>();
-            foreach (var threads in arguments.GetValue(_threads)!)
-            {
-                progress.Report(new StageProgress("measuring roofline", 0, 0, $"{threads} threads"));
-                rooflines[threads] = Roofline.Measure(threads);
-            }
-
+            var threads = arguments.GetValue(_threads)!.Distinct().ToArray();
+            var before = MeasureRooflines(threads, progress);
             var rows = new List<OpBenchmarkRow>();
             foreach (var test in cases)
             {
                 progress.Report(new StageProgress("measuring", rows.Count, cases.Count, OpBenchmarkReport.Name(test)));
-                rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), rooflines[test.Threads], isa, context.Cancellation));
+                rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), isa, context.Cancellation));
             }
 
             progress.Report(new StageProgress("measuring", cases.Count, cases.Count));
-            return new OpBenchmarkReport(Machine.Describe(), isa ?? OrtQuantRuntime.Isa, [.. rooflines.Values], rows);
+            var rooflines = before.Zip(MeasureRooflines(threads, progress), Roofline.Best).ToDictionary(roofline => roofline.Threads);
+            return new OpBenchmarkReport(
+                Machine.Describe(), isa ?? OrtQuantRuntime.Isa, [.. rooflines.Values],
+                [.. rows.Select(row => row with { FloorMicroseconds = rooflines[row.Case.Threads].FloorMicroseconds(row.Case) })]);
         });
         if (arguments.GetValue(_markdown) is { } page)
         {
@@ -81,6 +84,18 @@ internal sealed class BenchOpsCommand : ToolCommand
 
         context.WriteResult(report.ToJson, report.Write);
         return ExitCode.Ok;
+    }
+
+    private static Roofline[] MeasureRooflines(IReadOnlyList<int> threads, IProgress<StageProgress> progress)
+    {
+        var rooflines = new List<Roofline>();
+        foreach (var count in threads)
+        {
+            progress.Report(new StageProgress("measuring roofline", rooflines.Count, threads.Count, $"{count} threads"));
+            rooflines.Add(Roofline.Measure(count));
+        }
+
+        return [.. rooflines];
     }
 
     private List<OpBenchmarkCase> Cases(ParseResult arguments) =>
