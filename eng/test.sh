@@ -49,7 +49,8 @@ run_native() {
   step "building the native tests"
   quietly "$ORTQUANT_ROOT/eng/native.sh" "$build" --all "${options[@]}" || { add 0 0 0 1 "native build"; return; }
   step "native tests"
-  ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
+  ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:malloc_context_size=2} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
+    LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$ORTQUANT_ROOT/eng/lsan.supp:print_suppressions=0} \
     ctest --test-dir "$build" --output-on-failure --progress --no-tests=error -j "$(nproc)" --output-junit "$report" || status=$?
   # shellcheck disable=SC2046 # three words on purpose
   add $(count_junit "$report") "$status" "ctest"
