@@ -5,14 +5,6 @@
 #include <cmath>
 #include <random>
 
-#if defined(__SANITIZE_ADDRESS__)
-// ONNX Runtime keeps a few allocations of its own to the end. That hides leaks of memory which it allocates for the
-// library too; Ownership.* look for those.
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:libonnxruntime.so";
-}
-#endif
-
 namespace ortq::test {
 
 Ort::Env& Environment() {
