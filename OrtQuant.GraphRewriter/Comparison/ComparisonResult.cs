@@ -14,6 +14,9 @@ public sealed record ComparisonOptions
     /// <summary>How to open the model that is checked.</summary>
     public SessionSettings Model { get; init; } = new();
 
+    /// <summary>The graph whose config files tell sizes that the graphs do not (the width of a head); null: the reference.</summary>
+    public string? ConfigurationOf { get; init; }
+
     /// <summary>Seed of made inputs.</summary>
     public int Seed { get; init; } = 1;
 

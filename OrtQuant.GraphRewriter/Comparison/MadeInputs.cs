@@ -19,15 +19,15 @@ internal sealed class MadeInputs
     /// <summary>Prepares inputs for a graph.</summary>
     /// <param name="modelFile">The graph; read for the size of its vocabulary where nothing else gives it.</param>
     /// <param name="signature">Its inputs and outputs.</param>
-    /// <param name="seed">Seed of ids and floats.</param>
-    /// <param name="length">Length of the first step.</param>
-    public MadeInputs(string modelFile, ModelSignature signature, int seed, int length)
+    /// <param name="configuration">Sizes that the graph does not give.</param>
+    /// <param name="options">Seed of ids and floats, and length of the first step.</param>
+    public MadeInputs(string modelFile, ModelSignature signature, ModelConfiguration configuration, ComparisonOptions options)
     {
         _signature = signature;
-        _configuration = ModelConfiguration.Read(modelFile);
+        _configuration = configuration;
         _model = Path.GetFileName(modelFile);
-        _seed = seed;
-        _length = length;
+        _seed = options.Seed;
+        _length = options.MadeLength;
         _vocabulary = signature.InputIds is null ? 0
             : signature.Logits?.Dimensions[^1] is > 0 and { } size ? size
             : _configuration.VocabularySize ?? EmbeddingTable.Rows(modelFile, signature.InputIds.Name);

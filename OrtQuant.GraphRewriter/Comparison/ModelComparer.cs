@@ -57,7 +57,7 @@ public static class ModelComparer
         using var model = SessionFactory.Open(modelFile, options.Model);
         var signature = ModelSignature.Of(reference);
         RequireSameNames(signature, ModelSignature.Of(model), Path.GetFileName(modelFile));
-        var made = new MadeInputs(referenceFile, signature, options.Seed, options.MadeLength);
+        var made = new MadeInputs(referenceFile, signature, ModelConfiguration.Read(options.ConfigurationOf ?? referenceFile), options);
         var steps = made.HasNextStep ? 2 : 1;
         var differences = new List<OutputDifference>();
         var distributions = signature.Logits is null ? null : new DistributionMeter();

@@ -60,7 +60,7 @@ public static class RewriteVerifier
             var asWritten = graph.ToByteArray();
             foreach (var node in Nodes(graph.Graph)) SetLevel(node, FloatLevel);
             var atFloat = graph.ToByteArray();
-            var made = options with { Sequences = null };
+            var made = options with { Sequences = null, ConfigurationOf = originalFile };
             var reference = made.Reference with { UseLibrary = false, Graph = atFloat };
             Check("float", schemes.Max(scheme => scheme.Quality.FloatLevel), made with { Reference = reference, Model = made.Model with { Graph = atFloat } });
             if (levels.Contains(Int8Level))

@@ -16,7 +16,7 @@ public sealed class RewriteVerifierTests
     public async Task KernelsOfAHalfPrecisionModelAreWithinTheFloatLimit()
     {
         using var folder = new TemporaryFolder();
-        var rewritten = await RewriteAsync(folder, "--bits", "8", "--accuracy-level", "1");
+        var rewritten = await RewriteAsync(folder, Original, "--bits", "8", "--accuracy-level", "1");
 
         var verification = RewriteVerifier.Verify(Original, rewritten, Options);
 
@@ -32,7 +32,7 @@ public sealed class RewriteVerifierTests
     public async Task HalfActivationsInsideHaveALimitOfTheirOwn()
     {
         using var folder = new TemporaryFolder();
-        var rewritten = await RewriteAsync(folder, "--bits", "8", "--accuracy-level", "1", "--activations", "keep");
+        var rewritten = await RewriteAsync(folder, Original, "--bits", "8", "--accuracy-level", "1", "--activations", "keep");
 
         var check = RewriteVerifier.Verify(Original, rewritten, Options).Kernels.Single();
 
@@ -41,10 +41,20 @@ public sealed class RewriteVerifierTests
     }
 
     [TestMethod]
+    public async Task FileWithoutConfigurationBesideItIsVerifiedWithTheOriginals()
+    {
+        using var folder = new TemporaryFolder();
+        var original = Path.Combine(TestFiles.Optional("models/zoo/genai/llama-fp16-cuda"), "model.onnx");
+        var rewritten = await RewriteAsync(folder, original, "--bits", "8", "--accuracy-level", "1");
+
+        Assert.IsTrue(RewriteVerifier.Verify(original, rewritten, Options).Passed);
+    }
+
+    [TestMethod]
     public async Task OneChangedCodeIsFound()
     {
         using var folder = new TemporaryFolder();
-        var rewritten = await RewriteAsync(folder, "--bits", "4");
+        var rewritten = await RewriteAsync(folder, Original, "--bits", "4");
         var copy = folder.File("changed", "model.onnx");
         foreach (var file in Directory.GetFiles(Path.GetDirectoryName(rewritten)!))
         {
@@ -79,11 +89,11 @@ public sealed class RewriteVerifierTests
         Assert.AreEqual(1, graph.Node[2].Attribute[0].I);
     }
 
-    private static async Task<string> RewriteAsync(TemporaryFolder folder, params string[] options)
+    private static async Task<string> RewriteAsync(TemporaryFolder folder, string model, params string[] options)
     {
         var output = folder.File("out", "model.onnx");
         using var error = new StringWriter();
-        var code = await CommandLine.RunAsync(["rewrite", Original, "-o", output, .. options], TextWriter.Null, error, CancellationToken.None);
+        var code = await CommandLine.RunAsync(["rewrite", model, "-o", output, .. options], TextWriter.Null, error, CancellationToken.None);
         Assert.AreEqual(ExitCode.Ok, code, error.ToString());
         return output;
     }
