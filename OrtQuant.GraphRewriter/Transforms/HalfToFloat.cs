@@ -6,7 +6,7 @@ namespace OrtQuant.GraphRewriter.Transforms;
 
 /// <summary>
 /// Turns the inside of a float16 or bfloat16 model to float32: initializers (as views, converted when they are read), tensors of attributes,
-/// attributes that name a type, declared types, inner graphs and functions. Inputs and outputs of the model keep name and
+/// attributes that name a type, declared types, inner graphs and functions. Tables that rows are gathered from keep their type. Inputs and outputs of the model keep name and
 /// type, with a Cast at each, unless they are to change too. Casts that have become casts from float32 to float32 go.
 /// </summary>
 /// <remarks>
@@ -32,7 +32,7 @@ internal sealed class HalfToFloat
     /// <summary>Whether anything in the model is of a half type.</summary>
     internal static bool IsNeeded(OnnxModel model) => model.AllGraphs.Any(graph =>
         graph.Proto.Input.Concat(graph.Proto.Output).Any(info => HoldsHalf(info.Type))
-        || graph.Initializers.Any(value => IsHalf(value.Type))
+        || graph.Initializers.Any(value => IsHalf(value.Type) && !value.Uses.All(use => IsGather(use) || KeepsType(use)))
         || graph.Nodes.Any(node => node.Proto.Attribute.Any(attribute => IsHalfType(node, attribute) || IsHalf((ElementType?)attribute.T?.DataType))));
 
     /// <summary>Changes the model.</summary>
@@ -45,6 +45,7 @@ internal sealed class HalfToFloat
     {
         var casts = _model.AllGraphs.SelectMany(graph => graph.Nodes).Where(BecomesNoOp).ToList();
         var kept = KeptInitializers();
+        KeepTables(kept);
         if (!_interface) CastInterface();
         foreach (var graph in _model.AllGraphs) Convert(graph, kept);
         ConvertFunctions();
@@ -58,8 +59,8 @@ internal sealed class HalfToFloat
         && IsFloatOrHalf(_types.Of(input));
 
     /// <summary>
-    /// Initializers whose type is not that of the activations: scales and zero points of packed weights. What else reads one gets a
-    /// converted copy of it.
+    /// Scales and zero points of packed weights, whose type is not that of the activations. What else reads one gets a converted copy of
+    /// it.
     /// </summary>
     private HashSet<OnnxValue> KeptInitializers()
     {
@@ -76,6 +77,27 @@ internal sealed class HalfToFloat
 
         return kept;
     }
+
+    /// <summary>
+    /// Tables whose rows are gathered (embeddings, rotary caches) keep their type, and the rows are cast: it costs a few rows a run and saves
+    /// a second copy of the table, twice the size.
+    /// </summary>
+    private void KeepTables(HashSet<OnnxValue> kept)
+    {
+        foreach (var table in _model.AllGraphs.SelectMany(graph => graph.Initializers).Where(value => IsHalf(value.Type)).ToList())
+        {
+            if (table.Constant is null || table.IsGraphOutput || table.Uses.Count == 0 || !table.Uses.All(IsGather) || !kept.Add(table)) continue;
+            foreach (var use in table.Uses)
+            {
+                var (gather, rows) = (use.Node, use.Node.Outputs[0]!);
+                var half = gather.Graph.AddValue(_model.UniqueName($"{rows.Name}_half"));
+                gather.TakeOutput(0, half);
+                gather.Graph.InsertAfter(gather, Cast(half.Name, rows.Name, ElementType.Float32));
+            }
+        }
+    }
+
+    private static bool IsGather(Use use) => use is { Index: 0, Node: { OpType: "Gather", Domain.Length: 0, Outputs: [not null] } };
 
     private static bool KeepsType(Use use) => use.Node.Domain == "ortquant" && use.Index is >= 1 and <= 3;
 

@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Comparison;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Tests.Support;
@@ -84,6 +85,52 @@ public sealed class HalfToFloatTests
             .Output("y", ElementType.Float16, 1, 16);
         var model = Converted(builder, convertInterface: true);
         Assert.AreEqual(ElementType.Float16, model.Graph.Nodes[0].Inputs[2]!.Type);
+    }
+
+    [TestMethod]
+    public void GatheredTableStaysHalf()
+    {
+        var model = Converted(
+            new ModelBuilder().Input("ids", ElementType.Int64, "n").Weight("table", ElementType.Float16, 1, 50, 32).Weight("w", ElementType.Float16, 2, 32, 48)
+                .Node("Gather", ["table", "ids"], ["rows"]).Node("MatMul", ["rows", "w"], ["y"]).Output("y", ElementType.Float16, "n", 48),
+            convertInterface: true);
+        Assert.AreEqual(ElementType.Float16, model.Graph.Find("table")!.Constant!.Type);
+        Assert.AreEqual(ElementType.Float32, model.Graph.Find("w")!.Constant!.Type);
+        Assert.AreEqual("Gather Cast MatMul", string.Join(' ', model.Graph.Nodes.Select(node => node.OpType)));
+        Assert.IsFalse(HalfToFloat.IsNeeded(model), "a second run has nothing to do");
+    }
+
+    [TestMethod]
+    public void TableThatIsMultipliedByIsConverted()
+    {
+        using var model = OnnxModel.FromProto(GraphFixtures.SharedInitializer().Proto);
+        HalfToFloat.Run(model, convertInterface: true);
+        Assert.AreEqual(ElementType.Float32, model.Graph.Find("w")!.Constant!.Type);
+    }
+
+    [TestMethod]
+    [DataRow("zoo/optimum")]
+    [DataRow("zoo/genai")]
+    [DataRow("zoo/extra")]
+    public void ExportedModelsComputeTheSame(string models)
+    {
+        // float16 activations are rounded to 2^-11 at every step; a fp32 inside differs by that, and no more.
+        const double Float16Noise = 1e-2;
+        using var folder = new TemporaryFolder();
+        var converted = 0;
+        foreach (var path in Directory.GetFiles(TestFiles.Optional($"models/{models}"), "*.onnx", SearchOption.AllDirectories).Order())
+        {
+            using var model = OnnxModel.Load(path);
+            if (!HalfToFloat.IsNeeded(model)) continue;
+            HalfToFloat.Run(model, convertInterface: false);
+            var saved = folder.File($"{converted++}", "model.onnx");
+            ModelWriter.Save(model, saved);
+            var result = ModelComparer.Compare(path, saved, new ComparisonOptions());
+            Assert.IsLessThan(Float16Noise, result.RelativeL2, path);
+            Assert.IsGreaterThan(0, result.RelativeL2, $"{path}: equal bits mean that nothing was converted");
+        }
+
+        Assert.IsGreaterThan(0, converted);
     }
 
     [TestMethod]
