@@ -65,13 +65,14 @@ internal sealed class RewriteCommand : ToolCommand
         progress.Report(new StageProgress("planning", 0, 0, Path.GetFileName(input.File)));
         using var model = OnnxModel.Load(input.File);
         var plan = createPlan(model, cancellation);
-        if (output.Folder is { } folder)
-        {
-            ModelFolder.Carry(input.Folder!, folder, Path.GetFileName(output.File), plan, model.ExternalFiles, cancellation);
-        }
+        using var folder = output.Folder is null ? null : OutputFolder.Begin(output.Folder);
+        var name = Path.GetFileName(output.File);
+        if (folder is not null) ModelFolder.Carry(input.Folder!, folder.Path, name, plan, model.ExternalFiles, cancellation);
 
         var options = new RewriteOptions { Threads = threads, Progress = new Relay(progress), CancellationToken = cancellation };
-        return (ModelRewriter.Rewrite(model, plan, output.File, options), plan);
+        var result = ModelRewriter.Rewrite(model, plan, folder is null ? output.File : Path.Combine(folder.Path, name), options);
+        folder?.Commit();
+        return (result with { Path = output.File }, plan);
     }
 
     private static ComparisonOptions ComparisonSettings(int threads)
