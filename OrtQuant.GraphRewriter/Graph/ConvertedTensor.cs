@@ -19,6 +19,9 @@ internal sealed class ConvertedTensor : LazyTensor
         ByteLength = TensorSize.Bytes(ElementType.Float32, source.Shape, "converted tensor");
     }
 
+    /// <summary>The tensor as it is stored: the same values, since widening is exact (but for float64).</summary>
+    internal LazyTensor Source => _source;
+
     public override ElementType Type => ElementType.Float32;
 
     public override IReadOnlyList<long> Shape => _source.Shape;

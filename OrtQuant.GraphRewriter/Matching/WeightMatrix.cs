@@ -16,13 +16,20 @@ namespace OrtQuant.GraphRewriter.Matching;
 /// <param name="Type">Element type at the reader, which its activations share.</param>
 internal sealed record WeightMatrix(OnnxValue Root, WeightShape Shape, bool StoredTransposed, float Scale, ElementType Type)
 {
+    /// <summary>The tensor as the file holds it: of a half-precision one that is read as float32, the half-precision one, which has the same values.</summary>
+    internal LazyTensor Tensor => Root.Constant switch
+    {
+        ConvertedTensor { Source: { Type: not ElementType.Float64 } source } => source,
+        var tensor => tensor!,
+    };
+
     /// <summary>The tensor's own element type.</summary>
-    internal ElementType StoredType => Root.Constant!.Type;
+    internal ElementType StoredType => Tensor.Type;
 
     /// <summary>The weight in float, read on demand.</summary>
     internal IWeightSource Open()
     {
-        IWeightSource source = new TensorWeight(Root.Constant!, Shape, StoredTransposed);
+        IWeightSource source = new TensorWeight(Tensor, Shape, StoredTransposed);
         return Scale == 1 ? source : new ScaledWeight(source, Scale);
     }
 
