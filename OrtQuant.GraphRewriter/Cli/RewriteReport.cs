@@ -37,12 +37,12 @@ internal static class RewriteReport
         {
             text.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"  {(check.Passed ? "ok" : "FAILED"),-6} {check.Level} kernels against the dequantized weights: relative error {check.RelativeL2:0.0e0}, limit {check.Limit:0.0e0}"));
+                $"  {(check.Passed ? "ok" : "FAILED"),-6} {check.Level} kernels against the dequantized weights: relative error {check.RelativeL2:g2}, limit {check.Limit:g2}"));
         }
 
         var loss = verification.Loss;
         var figures = loss.KlMean is { } mean
-            ? string.Create(CultureInfo.InvariantCulture, $"same next token at {100 * loss.Top1Agreement:0.#} % of {loss.Tokens} positions, KL {mean:0.####} nats, ")
+            ? string.Create(CultureInfo.InvariantCulture, $"same next token at {100 * loss.Top1Agreement:0.#} % of {loss.Tokens} positions{(loss.Perplexity is null ? "" : " of the model's own text")}, KL {mean:0.####} nats, ")
             : "";
         text.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {"loss",-6} against the original: {figures}relative error of outputs {100 * loss.RelativeL2:0.##} %"));
     }

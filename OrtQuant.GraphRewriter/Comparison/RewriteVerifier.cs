@@ -41,7 +41,10 @@ public static class RewriteVerifier
     /// <summary>Runs the checks.</summary>
     /// <param name="originalFile">The model before.</param>
     /// <param name="rewrittenFile">The model after.</param>
-    /// <param name="options">What to compare on, and how to open the models; both with the library.</param>
+    /// <param name="options">
+    /// How to open the models, both with the library, and the sequences to measure the loss on; without any, a language model writes its
+    /// own, and other models get made inputs.
+    /// </param>
     /// <param name="progress">Told checks done and in all.</param>
     /// <param name="cancellation">Ends the verification with an exception.</param>
     /// <exception cref="RunningException">A model cannot be opened or run.</exception>
@@ -76,7 +79,9 @@ public static class RewriteVerifier
             }
         }
 
-        var loss = ModelComparer.Compare(originalFile, rewrittenFile, options, null, cancellation);
+        progress?.Report((kernels.Count, total));
+        var text = options.Sequences ?? OwnText.Sample(originalFile, options.Reference, options.Seed, cancellation);
+        var loss = ModelComparer.Compare(originalFile, rewrittenFile, options with { Sequences = text }, null, cancellation);
         progress?.Report((total, total));
         return new Verification(kernels, loss);
     }

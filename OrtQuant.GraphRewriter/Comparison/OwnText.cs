@@ -1,0 +1,54 @@
+using OrtQuant.GraphRewriter.Running;
+
+namespace OrtQuant.GraphRewriter.Comparison;
+
+/// <summary>
+/// Text that a language model writes itself, to measure a loss on where the user gives none: on random ids a model is compared where
+/// it is never used.
+/// </summary>
+internal static class OwnText
+{
+    private const int Sequences = 3;
+    private const int NewTokens = 64;
+
+    /// <summary>Samples a few short sequences at temperature 1: the same ones every time.</summary>
+    /// <param name="modelFile">The model.</param>
+    /// <param name="settings">How to open it.</param>
+    /// <param name="seed">Seed of the draws.</param>
+    /// <param name="cancellation">Ends the work with an exception.</param>
+    /// <returns>Null where the model is no language model.</returns>
+    internal static IReadOnlyList<long[]>? Sample(string modelFile, SessionSettings settings, int seed, CancellationToken cancellation)
+    {
+        using var model = TryOpen(modelFile, settings);
+        if (model is null || model.Signature.Cache.Count == 0) return null;
+        var begin = BeginOfSequence(modelFile);
+        var vocabulary = model.Signature.Logits!.Dimensions[^1];
+        if (begin is null && vocabulary <= 0) return null;
+        var random = new Random(seed);
+        return [.. Enumerable.Range(0, Sequences).Select(i =>
+        {
+            long[] prompt = [begin ?? random.NextInt64(vocabulary)];
+            var options = new GenerationOptions { MaxNewTokens = NewTokens, Temperature = 1, Seed = seed + i };
+            return (long[])[.. prompt, .. TextGenerator.Generate(model, prompt, options, null, cancellation).Tokens];
+        })];
+    }
+
+    // Whatever else keeps a model from being opened is said by the comparison that follows.
+    private static LanguageModel? TryOpen(string modelFile, SessionSettings settings)
+    {
+        try
+        {
+            return LanguageModel.Open(modelFile, settings);
+        }
+        catch (RunningException)
+        {
+            return null;
+        }
+    }
+
+    private static long? BeginOfSequence(string modelFile)
+    {
+        var folder = Path.GetDirectoryName(Path.GetFullPath(modelFile))!;
+        return File.Exists(Path.Combine(folder, "tokenizer.json")) ? TokenizerFile.Read(folder).BeginOfSequence : null;
+    }
+}
