@@ -1,5 +1,5 @@
 using Microsoft.ML.OnnxRuntime;
-using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Running;
 
 namespace OrtQuant.Tests.Support;
 
@@ -9,9 +9,11 @@ internal static class FixtureRunner
     private const int Batch = 5;
 
     /// <summary>The first output as float32, whatever its type.</summary>
-    internal static float[] Run(string path)
+    /// <param name="path">The model.</param>
+    /// <param name="settings">How to open it; null: without the native library.</param>
+    internal static float[] Run(string path, SessionSettings? settings = null)
     {
-        using var session = new InferenceSession(path);
+        using var session = SessionFactory.Open(path, settings ?? new SessionSettings { UseLibrary = false });
         var random = new Random(7);
         var inputs = session.InputMetadata.ToDictionary(input => input.Key, input => Make(input.Value, random));
         using var options = new RunOptions();
