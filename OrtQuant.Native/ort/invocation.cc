@@ -31,15 +31,17 @@ void OrtInvocation::Run(void* self, size_t count, void (*body)(void* arg, size_t
 
 void* OrtInvocation::Allocate(void* self, size_t bytes) {
   auto& call = *static_cast<OrtInvocation*>(self);
-  if (call.count_ == call.blocks_.size()) call.more_blocks_.reserve(call.more_blocks_.size() + 1);
-  void* block = call.allocator_->Alloc(call.allocator_, bytes);
-  if (block == nullptr)
-    throw Error(ErrorCode::kInternal, "no memory for " + std::to_string(bytes) + " bytes of scratch");
-  if (call.count_ < call.blocks_.size()) {
-    call.blocks_[call.count_++] = block;
-  } else {
-    call.more_blocks_.push_back(block);
+  if (bytes <= call.inline_.size() - call.inline_used_) {
+    void* block = call.inline_.data() + call.inline_used_;
+    call.inline_used_ += (bytes + 63) / 64 * 64;
+    return block;
   }
+  call.blocks_.reserve(call.blocks_.size() + 1);  // a block that was allocated is never lost
+  void* block = call.allocator_->Alloc(call.allocator_, bytes);
+  if (block == nullptr) {
+    throw Error(ErrorCode::kInternal, "no memory for " + std::to_string(bytes) + " bytes of scratch");
+  }
+  call.blocks_.push_back(block);
   return block;
 }
 
