@@ -73,7 +73,7 @@ run_managed() {
   step "building the C# projects"
   quietly dotnet build "$ORTQUANT_ROOT/OrtQuant.sln" -c Release -v quiet -tl:off || { add 0 0 0 1 "dotnet build"; return; }
   step "C# tests"
-  dotnet "$tests/OrtQuant.Tests.dll" --timeout 60m --results-directory "$scratch" ${filter:+--filter "$filter"} </dev/null 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
+  dotnet "$tests/OrtQuant.Tests.dll" --ansi off --timeout 40m --results-directory "$scratch" ${filter:+--filter "$filter"} </dev/null 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
   # shellcheck disable=SC2046
   add $(awk '/^ *(total|failed|succeeded|skipped): [0-9]+$/ { n[$1] = $2 }
     END { print n["succeeded:"] + 0, n["failed:"] + 0, n["skipped:"] + 0 }' "$log") "$status" "MSTest"
