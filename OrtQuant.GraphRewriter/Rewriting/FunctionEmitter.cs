@@ -110,7 +110,9 @@ internal static class FunctionEmitter
     {
         ReferenceAttribute reference => new AttributeProto
         {
-            Name = reference.Name, RefAttrName = reference.Source, Type = (AttributeProto.Types.AttributeType)reference.Kind,
+            Name = reference.Name,
+            RefAttrName = reference.Source,
+            Type = (AttributeProto.Types.AttributeType)reference.Kind,
         },
         ValueAttribute value => Nodes.Attribute(value.Value),
         _ => throw new NotSupportedException($"attribute '{attribute.Name}' is a {attribute.GetType().Name}"),
