@@ -8,13 +8,11 @@
 // the figure is the median time of one matmul, in microseconds.
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <random>
 #include <sstream>
 #include <string>
@@ -104,10 +102,16 @@ struct Weights {
   size_t bytes() const { return codes.size() + 2 * scales.size() + zero_points.size(); }
 };
 
-double Microseconds(const std::function<void()>& run) {
-  const auto start = std::chrono::steady_clock::now();
+/// With one thread its CPU time counts, which other programs on the machine disturb less than wall time.
+double Microseconds(int threads, const std::function<void()>& run) {
+  const auto now = [threads] {
+    timespec time;
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+    return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) * 1e-3;
+  };
+  const double start = now();
   run();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  return now() - start;
 }
 
 double Median(std::vector<double> values) {
@@ -160,6 +164,7 @@ void RunCase(const Case& c, const Options& options) {
       matmul.Run(w.View(format), {}, x.data(), y.data(), ScalarType::kFloat32, c.M, pool.parallel(), {});
     }
   };
+  const int threads = options.Int("threads");
   const int copies = static_cast<int>(weights.size());
   std::unique_ptr<OrtPeer> peer;
   if (c.bits != 3 && c.block > 0) {
@@ -169,8 +174,8 @@ void RunCase(const Case& c, const Options& options) {
   std::vector<double> our_times;
   std::vector<double> peer_times;
   for (int i = 0; i <= options.Int("repeat"); ++i) {
-    const double our_time = Microseconds(ours) / copies;
-    const double peer_time = peer ? Microseconds([&] { peer->Run(); }) / copies : 0;
+    const double our_time = Microseconds(threads, ours) / copies;
+    const double peer_time = peer ? Microseconds(threads, [&] { peer->Run(); }) / copies : 0;
     if (i == 0) continue;  // warm-up
     our_times.push_back(our_time);
     peer_times.push_back(peer_time);

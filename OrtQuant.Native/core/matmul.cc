@@ -1,8 +1,8 @@
 // The driver: one loop nest for every width, instruction set, accuracy level and number of rows.
 //
 //   activations are converted, quantized and interleaved once (core/activations.cc)
-//   for each task = (rows that fit the L2 cache) x (a run of tiles of 16 outputs)
-//     for each tile: for each panel of rows: kernel(tile, panel)        packed weights stay in L1/L2 between panels
+//   for each task = (rows that fit the L2 cache) x (a run of units of 4 tiles of 16 outputs)
+//     for each unit: for each panel of rows: kernel(unit, panel)        packed weights stay in L2 between panels
 //       epilogue of that piece: low rank, bias, conversion to Y's type
 //
 // K is never cut between threads, so results do not depend on the cut.
@@ -22,6 +22,7 @@ using group::Int8Panel;
 using group::KernelSet;
 using group::kPanelOutputs;
 using group::kStepDepth;
+using group::kUnitTiles;
 using group::Layout;
 using group::TileWeights;
 
@@ -110,21 +111,24 @@ class OutputPiece {
   int64_t stride_;
 };
 
-void MultiplyTiles(const Call& call, Range panels, Range tiles) {
-  alignas(64) float room[kMaxPanelRows * kTileOutputs];
+void MultiplyUnits(const Call& call, Range panels, Range units) {
+  alignas(64) float room[kMaxPanelRows * kUnitTiles * kTileOutputs];
   const Layout& layout = call.layout;
   const int quad_bytes = QuadBytes(call.kernels, layout.bits);
-  for (int64_t t = tiles.begin; t < tiles.end; ++t) {
-    const TileWeights tile = Tile(call, t);
+  for (int64_t u = units.begin; u < units.end; ++u) {
+    const int64_t first_tile = u * kUnitTiles;
+    const auto tiles = static_cast<int>(std::min<int64_t>(kUnitTiles, call.weights.format.Tiles() - first_tile));
+    const TileWeights first = Tile(call, first_tile);
     for (int64_t p = panels.begin; p < panels.end; ++p) {
-      const OutputPiece piece(call, call.activations.plan.FirstRow(p), t * kTileOutputs, kTileOutputs, room);
+      const OutputPiece piece(call, call.activations.plan.FirstRow(p), first_tile * kTileOutputs, tiles * kTileOutputs,
+                              room);
       const int rows = call.activations.plan.Rows(p);
       if (call.level == AccuracyLevel::kInt8) {
         const Int8Panel panel = call.activations.Int8(p, layout, quad_bytes);
-        call.kernels.int8_kernel(layout.bits, rows)(layout, tile, panel, piece.data(), piece.stride());
+        call.kernels.int8_kernel(layout.bits, rows)(layout, first, tiles, panel, piece.data(), piece.stride());
       } else {
         const FloatPanel panel = call.activations.Float(p, layout);
-        call.kernels.float_kernel(layout.bits, rows)(layout, tile, panel, piece.data(), piece.stride());
+        call.kernels.float_kernel(layout.bits, rows)(layout, first, tiles, panel, piece.data(), piece.stride());
       }
       piece.Finish(rows);
     }
@@ -234,13 +238,14 @@ void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, con
       dequantized ? kMaxRowBlock : std::clamp<int64_t>(kRowBlockBytes / row_bytes, max_rows, kMaxRowBlock);
   const int64_t panels = activations.plan.panels;
   const int64_t row_blocks = (panels + rows_per_block / max_rows - 1) / (rows_per_block / max_rows);
-  const int64_t units = dequantized ? (format.Tiles() + 1) / 2 : format.Tiles();
+  const int64_t tiles_per_unit = dequantized ? kPanelOutputs / kTileOutputs : kUnitTiles;
+  const int64_t units = (format.Tiles() + tiles_per_unit - 1) / tiles_per_unit;
   const int64_t tasks = runner.TaskCount(EstimateNanoseconds(format, level, M), units * row_blocks);
   const int64_t ranges = std::min(units, (tasks + row_blocks - 1) / row_blocks);
   runner.Run(row_blocks * ranges, [&](int64_t i) {
     const Range rows = Share(panels, row_blocks, i / ranges);
     const Range outputs = Share(units, ranges, i % ranges);
-    (dequantized ? MultiplyDequantized : MultiplyTiles)(call, rows, outputs);
+    (dequantized ? MultiplyDequantized : MultiplyUnits)(call, rows, outputs);
   });
 }
 
@@ -264,6 +269,7 @@ Layout MakeLayout(const GroupFormat& format) {
   layout.groups = format.Groups();
   layout.tile_code_bytes = format.Chunks() * 64 * format.bits;
   layout.group_scale_bytes = kTileOutputs * (layout.half_scales ? 2 : 4);
+  layout.tile_scale_bytes = layout.groups * layout.group_scale_bytes;
   layout.group_zero_point_bytes = kTileOutputs * (layout.half_zero_points ? 2 : 4);
   layout.tile_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? format.ZeroPointCount() / format.Tiles()
                                                                       : layout.groups * layout.group_zero_point_bytes;

@@ -107,6 +107,22 @@ inline __m256i LoadZeroPoints(const uint8_t* tile, int bits, int64_t group, int 
   return _mm256_and_si256(_mm256_srl_epi32(bytes, _mm_cvtsi64_si128(bit % 8)), _mm256_set1_epi32((1 << bits) - 1));
 }
 
+inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int t) {
+  const uint8_t* zero_points =
+      layout.zp == ZeroPointKind::kNone ? nullptr : first.zero_points + t * layout.tile_zero_point_bytes;
+  return {first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes, zero_points};
+}
+
+template <int Rows>
+inline void StoreTiles(const float (&total)[kUnitTiles][Rows][16], int tiles, float* y, int64_t y_stride) {
+  for (int t = 0; t < tiles; ++t) {
+    for (int r = 0; r < Rows; ++r) {
+      _mm256_storeu_ps(y + r * y_stride + 16 * t, _mm256_load_ps(total[t][r]));
+      _mm256_storeu_ps(y + r * y_stride + 16 * t + 8, _mm256_load_ps(total[t][r] + 8));
+    }
+  }
+}
+
 }  // namespace
 
 Int8Kernel Int8KernelAvx2(int bits, int rows);

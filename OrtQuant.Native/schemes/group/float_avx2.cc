@@ -67,46 +67,52 @@ inline HalfGroup LoadHalfGroup(const Layout& layout, const TileWeights& tile, in
   return {scale, _mm256_sub_ps(_mm256_set1_ps(static_cast<float>(1 << (Bits - 1))), values)};
 }
 
+/// Adds block b of one half tile to `total`.
 template <int Bits, int Rows>
-void FloatTile(const Layout& layout, const TileWeights& tile, const FloatPanel& panel, float* y, int64_t y_stride) {
+inline void AddBlock(const Layout& layout, const TileWeights& tile, const FloatPanel& panel, int64_t b, int half,
+                     float (&total)[Rows][16]) {
   constexpr int kChains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
-  alignas(32) float total[Rows][16] = {};
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const int64_t begin = b * layout.block_steps;
-    const int64_t end = begin + layout.block_steps < layout.steps ? begin + layout.block_steps : layout.steps;
-    for (int half = 0; half < 2; ++half) {
-      const HalfGroup group = LoadHalfGroup<Bits>(layout, tile, b / layout.blocks_per_group, half);
-      const float* values = panel.values + begin * kStepDepth * Rows;
-      __m256 dot[kChains][Rows];
-      ORTQ_UNROLL for (int c = 0; c < kChains; ++c) {
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) dot[c][r] = _mm256_setzero_ps();
-      }
-      for (int64_t step = begin; step < end; ++step, values += kStepDepth * Rows) {
-        __m256 w[16];
-        Centred<Bits>(tile.codes, step, half, w);
-        ORTQ_UNROLL for (int k = 0; k < 16; ++k) {
-          ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-            dot[k % kChains][r] = _mm256_fmadd_ps(w[k], _mm256_set1_ps(values[k * Rows + r]), dot[k % kChains][r]);
-          }
-        }
-      }
-      const __m256 unit = _mm256_set1_ps(1 / kCodeUnit<Bits>);
+  const int64_t begin = b * layout.block_steps;
+  const int64_t end = begin + layout.block_steps < layout.steps ? begin + layout.block_steps : layout.steps;
+  const HalfGroup group = LoadHalfGroup<Bits>(layout, tile, b / layout.blocks_per_group, half);
+  const float* values = panel.values + begin * kStepDepth * Rows;
+  __m256 dot[kChains][Rows];
+  ORTQ_UNROLL for (int c = 0; c < kChains; ++c) {
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) dot[c][r] = _mm256_setzero_ps();
+  }
+  for (int64_t step = begin; step < end; ++step, values += kStepDepth * Rows) {
+    __m256 w[16];
+    Centred<Bits>(tile.codes, step, half, w);
+    ORTQ_UNROLL for (int k = 0; k < 16; ++k) {
       ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-        __m256 sum = dot[0][r];
-        ORTQ_UNROLL for (int c = 1; c < kChains; ++c) sum = _mm256_add_ps(sum, dot[c][r]);
-        sum = _mm256_mul_ps(sum, unit);
-        if (layout.zp != ZeroPointKind::kNone) {
-          sum = _mm256_fmadd_ps(group.centre, _mm256_set1_ps(panel.sums[b * Rows + r]), sum);
-        }
-        float* out = total[r] + 8 * half;
-        _mm256_store_ps(out, _mm256_fmadd_ps(sum, group.scale, _mm256_load_ps(out)));
+        dot[k % kChains][r] = _mm256_fmadd_ps(w[k], _mm256_set1_ps(values[k * Rows + r]), dot[k % kChains][r]);
       }
     }
   }
-  for (int r = 0; r < Rows; ++r) {
-    _mm256_storeu_ps(y + r * y_stride, _mm256_load_ps(total[r]));
-    _mm256_storeu_ps(y + r * y_stride + 8, _mm256_load_ps(total[r] + 8));
+  const __m256 unit = _mm256_set1_ps(1 / kCodeUnit<Bits>);
+  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+    __m256 sum = dot[0][r];
+    ORTQ_UNROLL for (int c = 1; c < kChains; ++c) sum = _mm256_add_ps(sum, dot[c][r]);
+    sum = _mm256_mul_ps(sum, unit);
+    if (layout.zp != ZeroPointKind::kNone) {
+      sum = _mm256_fmadd_ps(group.centre, _mm256_set1_ps(panel.sums[b * Rows + r]), sum);
+    }
+    float* out = total[r] + 8 * half;
+    _mm256_store_ps(out, _mm256_fmadd_ps(sum, group.scale, _mm256_load_ps(out)));
   }
+}
+
+template <int Bits, int Rows>
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
+                int64_t y_stride) {
+  alignas(32) float total[kUnitTiles][Rows][16] = {};
+  for (int64_t b = 0; b < layout.blocks; ++b) {
+    for (int t = 0; t < tiles; ++t) {
+      const TileWeights tile = TileAt(layout, first, t);
+      for (int half = 0; half < 2; ++half) AddBlock<Bits, Rows>(layout, tile, panel, b, half, total[t]);
+    }
+  }
+  StoreTiles<Rows>(total, tiles, y, y_stride);
 }
 
 template <int Bits>
@@ -162,8 +168,8 @@ void PanelGemm(const float* x, const float* w, int64_t depth, int accumulate, fl
 
 template <int Bits>
 FloatKernel SelectFloat(int rows) {
-  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTile<Bits, 1>, FloatTile<Bits, 2>, FloatTile<Bits, 3>,
-                                                         FloatTile<Bits, 4>, FloatTile<Bits, 5>, FloatTile<Bits, 6>};
+  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTiles<Bits, 1>, FloatTiles<Bits, 2>, FloatTiles<Bits, 3>,
+                                                         FloatTiles<Bits, 4>, FloatTiles<Bits, 5>, FloatTiles<Bits, 6>};
   return kByRows[rows - 1];
 }
 

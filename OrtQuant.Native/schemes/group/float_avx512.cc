@@ -70,50 +70,80 @@ inline __m512 Centre(const Layout& layout, const GroupParameters& p) {
   }
 }
 
-template <int Bits, int Rows>
-void FloatTile(const Layout& layout, const TileWeights& tile, const FloatPanel& panel, float* y, int64_t y_stride) {
-  constexpr int kChains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
+template <int Bits, int Rows, int Tiles>
+void FloatSpan(const Layout& layout, const TileWeights& first, const FloatPanel& panel, float* y, int64_t y_stride) {
+  // Eight independent sums hide the latency of FMA.
+  constexpr int kChains = Tiles * Rows >= 8 ? 1 : Tiles * Rows >= 4 ? 2 : 4;
   const __m512 table = CodeTable < Bits == 8 ? 4 : Bits > ();
-  __m512 total[Rows];
-  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) total[r] = _mm512_setzero_ps();
+  __m512 total[Tiles][Rows];
+  TileWeights tiles[Tiles];
+  __m512 scale[Tiles];
+  __m512 centre[Tiles];
+  ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+    tiles[t] = TileAt(layout, first, t);
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) total[t][r] = _mm512_setzero_ps();
+  }
   const float* values = panel.values;
   const float* sums = panel.sums;
   int64_t step = 0;
   int64_t blocks_left = 0;
   int64_t group = -1;
-  GroupParameters p{};
-  __m512 centre = _mm512_setzero_ps();
-  for (int64_t b = 0; b < layout.blocks; ++b) {
+  for (int64_t b = 0; b < layout.blocks; ++b, sums += Rows) {
     if (blocks_left == 0) {
-      p = LoadGroup(layout, tile, ++group);
-      centre = Centre<Bits>(layout, p);
+      ++group;
+      ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+        const GroupParameters p = LoadGroup(layout, tiles[t], group);
+        scale[t] = p.scale;
+        centre[t] = Centre<Bits>(layout, p);
+      }
       blocks_left = layout.blocks_per_group;
     }
     --blocks_left;
-    __m512 dot[kChains][Rows];
-    ORTQ_UNROLL for (int c = 0; c < kChains; ++c) {
-      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) dot[c][r] = _mm512_setzero_ps();
+    __m512 dot[Tiles][kChains][Rows];
+    ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+      ORTQ_UNROLL for (int c = 0; c < kChains; ++c) {
+        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) dot[t][c][r] = _mm512_setzero_ps();
+      }
     }
     const int64_t end = step + layout.block_steps < layout.steps ? step + layout.block_steps : layout.steps;
     for (; step < end; ++step, values += kStepDepth * Rows) {
-      __m512 w[16];
-      Centred<Bits>(tile.codes, step, table, w);
-      ORTQ_UNROLL for (int k = 0; k < 16; ++k) {
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-          dot[k % kChains][r] = _mm512_fmadd_ps(w[k], _mm512_set1_ps(values[k * Rows + r]), dot[k % kChains][r]);
+      ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+        __m512 w[16];
+        Centred<Bits>(tiles[t].codes, step, table, w);
+        ORTQ_UNROLL for (int k = 0; k < 16; ++k) {
+          ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+            __m512& sum = dot[t][k % kChains][r];
+            sum = _mm512_fmadd_ps(w[k], _mm512_set1_ps(values[k * Rows + r]), sum);
+          }
         }
       }
     }
-    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-      __m512 sum = dot[0][r];
-      ORTQ_UNROLL for (int c = 1; c < kChains; ++c) sum = _mm512_add_ps(sum, dot[c][r]);
-      if constexpr (Bits == 8) sum = _mm512_mul_ps(sum, _mm512_set1_ps(1 / kCodeUnit<Bits>));
-      if (layout.zp != ZeroPointKind::kNone) sum = _mm512_fmadd_ps(centre, _mm512_set1_ps(sums[r]), sum);
-      total[r] = _mm512_fmadd_ps(sum, p.scale, total[r]);
+    ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+        __m512 sum = dot[t][0][r];
+        ORTQ_UNROLL for (int c = 1; c < kChains; ++c) sum = _mm512_add_ps(sum, dot[t][c][r]);
+        if constexpr (Bits == 8) sum = _mm512_mul_ps(sum, _mm512_set1_ps(1 / kCodeUnit<Bits>));
+        if (layout.zp != ZeroPointKind::kNone) sum = _mm512_fmadd_ps(centre[t], _mm512_set1_ps(sums[r]), sum);
+        total[t][r] = _mm512_fmadd_ps(sum, scale[t], total[t][r]);
+      }
     }
-    sums += Rows;
   }
-  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + r * y_stride, total[r]);
+  ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + r * y_stride + 16 * t, total[t][r]);
+  }
+}
+
+template <int Bits, int Rows>
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
+                int64_t y_stride) {
+  constexpr int kAtOnce = kTilesAtOnce<Rows>;
+  int t = 0;
+  for (; t + kAtOnce <= tiles; t += kAtOnce) {
+    FloatSpan<Bits, Rows, kAtOnce>(layout, TileAt(layout, first, t), panel, y + 16 * t, y_stride);
+  }
+  if constexpr (kAtOnce > 1) {
+    for (; t < tiles; ++t) FloatSpan<Bits, Rows, 1>(layout, TileAt(layout, first, t), panel, y + 16 * t, y_stride);
+  }
 }
 
 template <int Bits>
@@ -164,10 +194,10 @@ void PanelGemm(const float* x, const float* w, int64_t depth, int accumulate, fl
 
 template <int Bits>
 FloatKernel SelectFloat(int rows) {
-  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTile<Bits, 1>,  FloatTile<Bits, 2>,  FloatTile<Bits, 3>,
-                                                         FloatTile<Bits, 4>,  FloatTile<Bits, 5>,  FloatTile<Bits, 6>,
-                                                         FloatTile<Bits, 7>,  FloatTile<Bits, 8>,  FloatTile<Bits, 9>,
-                                                         FloatTile<Bits, 10>, FloatTile<Bits, 11>, FloatTile<Bits, 12>};
+  static constexpr FloatKernel kByRows[kMaxFloatRows] = {
+      FloatTiles<Bits, 1>, FloatTiles<Bits, 2>,  FloatTiles<Bits, 3>,  FloatTiles<Bits, 4>,
+      FloatTiles<Bits, 5>, FloatTiles<Bits, 6>,  FloatTiles<Bits, 7>,  FloatTiles<Bits, 8>,
+      FloatTiles<Bits, 9>, FloatTiles<Bits, 10>, FloatTiles<Bits, 11>, FloatTiles<Bits, 12>};
   return kByRows[rows - 1];
 }
 

@@ -68,68 +68,74 @@ inline void DotWideBlock(const uint8_t* tile, const uint8_t* values, int64_t ste
   }
 }
 
-template <int Bits, int Rows>
-void Int8Tile(const Layout& layout, const TileWeights& tile, const Int8Panel& panel, float* y, int64_t y_stride) {
-  // With few rows both halves go together: more independent sums, and activations are broadcast once for both.
-  constexpr int kHalves = Rows <= 2 ? 2 : 1;
+/// Adds activation block b of one tile to `total`, halves [half, half + Halves).
+template <int Bits, int Rows, int Halves>
+inline void AddBlock(const Layout& layout, const TileWeights& tile, const Int8Panel& panel, int64_t b, int half,
+                     float (&total)[Rows][16]) {
   constexpr int kStepBytes = (Bits == 8 ? 32 : 16) * Rows;
-  alignas(32) float total[Rows][16] = {};
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const int64_t group = b / layout.blocks_per_group;
-    const uint8_t* scales = tile.scales + group * layout.group_scale_bytes;
-    const int64_t step = b * layout.block_steps;
-    const int64_t end = step + layout.block_steps < layout.steps ? step + layout.block_steps : layout.steps;
-    const int32_t* offsets = panel.offsets + b * Rows;
-    const float* row_scales = panel.scales + b * Rows;
-    for (int half = 0; half < 2; half += kHalves) {
-      __m256i sums[kHalves][Rows];
-      ORTQ_UNROLL for (int h = 0; h < kHalves; ++h) {
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-          const __m256i offset = _mm256_set1_epi32(offsets[r]);
-          if (layout.zp == ZeroPointKind::kInteger) {
-            // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
-            sums[h][r] =
-                _mm256_madd_epi16(LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half + h), offset);
-          } else {
-            sums[h][r] = layout.zp == ZeroPointKind::kNone ? offset : _mm256_setzero_si256();
-          }
-        }
-      }
-      const uint8_t* values = panel.values + step * kStepBytes;
-      if constexpr (Bits == 8) {
-        DotWideBlock<Rows, kHalves>(tile.codes, values, step, end, half, sums);
+  const int64_t group = b / layout.blocks_per_group;
+  const int64_t step = b * layout.block_steps;
+  const int64_t end = step + layout.block_steps < layout.steps ? step + layout.block_steps : layout.steps;
+  const int32_t* offsets = panel.offsets + b * Rows;
+  __m256i sums[Halves][Rows];
+  ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+      const __m256i offset = _mm256_set1_epi32(offsets[r]);
+      if (layout.zp == ZeroPointKind::kInteger) {
+        // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
+        sums[h][r] =
+            _mm256_madd_epi16(LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half + h), offset);
       } else {
-        DotBlock<Bits, Rows, kHalves>(tile.codes, values, step, end, half, sums);
-      }
-      ORTQ_UNROLL for (int h = 0; h < kHalves; ++h) {
-        const __m256 scale = LoadFloats(scales, layout.half_scales, half + h);
-        __m256 zero_points = _mm256_setzero_ps();
-        if (layout.zp == ZeroPointKind::kFloat) {
-          zero_points =
-              LoadFloats(tile.zero_points + group * layout.group_zero_point_bytes, layout.half_zero_points, half + h);
-        }
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-          __m256 term = _mm256_cvtepi32_ps(sums[h][r]);
-          if (layout.zp == ZeroPointKind::kFloat) {
-            term = _mm256_fmadd_ps(zero_points, _mm256_set1_ps(static_cast<float>(offsets[r])), term);
-          }
-          float* sum = total[r] + 8 * (half + h);
-          const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(row_scales[r]));
-          _mm256_store_ps(sum, _mm256_fmadd_ps(term, factor, _mm256_load_ps(sum)));
-        }
+        sums[h][r] = layout.zp == ZeroPointKind::kNone ? offset : _mm256_setzero_si256();
       }
     }
   }
-  for (int r = 0; r < Rows; ++r) {
-    _mm256_storeu_ps(y + r * y_stride, _mm256_load_ps(total[r]));
-    _mm256_storeu_ps(y + r * y_stride + 8, _mm256_load_ps(total[r] + 8));
+  const uint8_t* values = panel.values + step * kStepBytes;
+  if constexpr (Bits == 8) {
+    DotWideBlock<Rows, Halves>(tile.codes, values, step, end, half, sums);
+  } else {
+    DotBlock<Bits, Rows, Halves>(tile.codes, values, step, end, half, sums);
   }
+  ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
+    const __m256 scale = LoadFloats(tile.scales + group * layout.group_scale_bytes, layout.half_scales, half + h);
+    __m256 zero_points = _mm256_setzero_ps();
+    if (layout.zp == ZeroPointKind::kFloat) {
+      zero_points =
+          LoadFloats(tile.zero_points + group * layout.group_zero_point_bytes, layout.half_zero_points, half + h);
+    }
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+      __m256 term = _mm256_cvtepi32_ps(sums[h][r]);
+      if (layout.zp == ZeroPointKind::kFloat) {
+        term = _mm256_fmadd_ps(zero_points, _mm256_set1_ps(static_cast<float>(offsets[r])), term);
+      }
+      float* sum = total[r] + 8 * (half + h);
+      const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(panel.scales[b * Rows + r]));
+      _mm256_store_ps(sum, _mm256_fmadd_ps(term, factor, _mm256_load_ps(sum)));
+    }
+  }
+}
+
+template <int Bits, int Rows>
+void Int8Tiles(const Layout& layout, const TileWeights& first, int tiles, const Int8Panel& panel, float* y,
+               int64_t y_stride) {
+  // With few rows both halves go together: more independent sums, and activations are broadcast once for both.
+  constexpr int kHalves = Rows <= 2 ? 2 : 1;
+  alignas(32) float total[kUnitTiles][Rows][16] = {};
+  for (int64_t b = 0; b < layout.blocks; ++b) {
+    for (int t = 0; t < tiles; ++t) {
+      const TileWeights tile = TileAt(layout, first, t);
+      for (int half = 0; half < 2; half += kHalves) {
+        AddBlock<Bits, Rows, kHalves>(layout, tile, panel, b, half, total[t]);
+      }
+    }
+  }
+  StoreTiles<Rows>(total, tiles, y, y_stride);
 }
 
 template <int Bits>
 Int8Kernel SelectInt8(int rows) {
-  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tile<Bits, 1>, Int8Tile<Bits, 2>, Int8Tile<Bits, 3>,
-                                                       Int8Tile<Bits, 4>};
+  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<Bits, 1>, Int8Tiles<Bits, 2>, Int8Tiles<Bits, 3>,
+                                                       Int8Tiles<Bits, 4>};
   return kByRows[rows - 1];
 }
 

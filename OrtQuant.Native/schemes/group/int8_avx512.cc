@@ -6,70 +6,92 @@
 namespace ortq::group {
 namespace {
 
-template <int Bits, int Rows>
-void Int8Tile(const Layout& layout, const TileWeights& tile, const Int8Panel& panel, float* y, int64_t y_stride) {
-  // Independent chains hide the latency of vpdpbusd where there are few rows.
-  constexpr int kChains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
-  __m512 total[Rows];
-  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) total[r] = _mm512_setzero_ps();
+/// Where the integer sum of a block starts: at -(zero point) * (sum of the activations), when that is an integer.
+inline __m512i StartValue(ZeroPointKind kind, __m512i zero_points, int32_t offset) {
+  switch (kind) {
+    case ZeroPointKind::kNone:
+      return _mm512_set1_epi32(offset);
+    // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
+    case ZeroPointKind::kInteger:
+      return _mm512_dpwssd_epi32(_mm512_setzero_si512(), zero_points, _mm512_set1_epi32(offset));
+    default:
+      return _mm512_setzero_si512();
+  }
+}
+
+template <int Bits, int Rows, int Tiles>
+void Int8Span(const Layout& layout, const TileWeights& first, const Int8Panel& panel, float* y, int64_t y_stride) {
+  __m512 total[Tiles][Rows];
+  TileWeights tiles[Tiles];
+  GroupParameters p[Tiles];
+  ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+    tiles[t] = TileAt(layout, first, t);
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) total[t][r] = _mm512_setzero_ps();
+  }
   const uint8_t* values = panel.values;
   const float* scales = panel.scales;
   const int32_t* offsets = panel.offsets;
   int64_t step = 0;
   int64_t blocks_left = 0;
   int64_t group = -1;
-  GroupParameters p{};
-  for (int64_t b = 0; b < layout.blocks; ++b) {
+  for (int64_t b = 0; b < layout.blocks; ++b, scales += Rows, offsets += Rows) {
     if (blocks_left == 0) {
-      p = LoadGroup(layout, tile, ++group);
+      ++group;
+      ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) p[t] = LoadGroup(layout, tiles[t], group);
       blocks_left = layout.blocks_per_group;
     }
     --blocks_left;
 
-    __m512i dot[kChains][Rows];
-    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-      const __m512i offset = _mm512_set1_epi32(offsets[r]);
-      // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
-      dot[0][r] = layout.zp == ZeroPointKind::kInteger
-                      ? _mm512_dpwssd_epi32(_mm512_setzero_si512(), p.zero_points, offset)
-                  : layout.zp == ZeroPointKind::kNone ? offset
-                                                      : _mm512_setzero_si512();
-      ORTQ_UNROLL for (int c = 1; c < kChains; ++c) dot[c][r] = _mm512_setzero_si512();
+    __m512i dot[Tiles][Rows];
+    ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) dot[t][r] = StartValue(layout.zp, p[t].zero_points, offsets[r]);
     }
     const int64_t end = step + layout.block_steps < layout.steps ? step + layout.block_steps : layout.steps;
-    for (; step < end; ++step) {
-      __m512i u[4];
-      Codes<Bits>::Unpack(tile.codes, step, u);
-      ORTQ_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-          __m512i& sum = dot[i % kChains][r];
-          sum = _mm512_dpbusd_epi32(sum, u[i], BroadcastQuad(values + (i * Rows + r) * 4));
+    for (; step < end; ++step, values += 16 * Rows) {
+      ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+        __m512i u[4];
+        Codes<Bits>::Unpack(tiles[t].codes, step, u);
+        ORTQ_UNROLL for (int i = 0; i < 4; ++i) {
+          ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+            dot[t][r] = _mm512_dpbusd_epi32(dot[t][r], u[i], BroadcastQuad(values + (i * Rows + r) * 4));
+          }
         }
       }
-      values += 16 * Rows;
     }
-    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-      __m512i sum = dot[0][r];
-      ORTQ_UNROLL for (int c = 1; c < kChains; ++c) sum = _mm512_add_epi32(sum, dot[c][r]);
-      __m512 term = _mm512_cvtepi32_ps(sum);
-      if (layout.zp == ZeroPointKind::kFloat) {
-        term = _mm512_fmadd_ps(p.float_zero_points, _mm512_set1_ps(static_cast<float>(offsets[r])), term);
+    ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+        __m512 term = _mm512_cvtepi32_ps(dot[t][r]);
+        if (layout.zp == ZeroPointKind::kFloat) {
+          term = _mm512_fmadd_ps(p[t].float_zero_points, _mm512_set1_ps(static_cast<float>(offsets[r])), term);
+        }
+        total[t][r] = _mm512_fmadd_ps(term, _mm512_mul_ps(p[t].scale, _mm512_set1_ps(scales[r])), total[t][r]);
       }
-      total[r] = _mm512_fmadd_ps(term, _mm512_mul_ps(p.scale, _mm512_set1_ps(scales[r])), total[r]);
     }
-    scales += Rows;
-    offsets += Rows;
   }
-  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + r * y_stride, total[r]);
+  ORTQ_UNROLL for (int t = 0; t < Tiles; ++t) {
+    ORTQ_UNROLL for (int r = 0; r < Rows; ++r) _mm512_storeu_ps(y + r * y_stride + 16 * t, total[t][r]);
+  }
+}
+
+template <int Bits, int Rows>
+void Int8Tiles(const Layout& layout, const TileWeights& first, int tiles, const Int8Panel& panel, float* y,
+               int64_t y_stride) {
+  constexpr int kAtOnce = kTilesAtOnce<Rows>;
+  int t = 0;
+  for (; t + kAtOnce <= tiles; t += kAtOnce) {
+    Int8Span<Bits, Rows, kAtOnce>(layout, TileAt(layout, first, t), panel, y + 16 * t, y_stride);
+  }
+  if constexpr (kAtOnce > 1) {
+    for (; t < tiles; ++t) Int8Span<Bits, Rows, 1>(layout, TileAt(layout, first, t), panel, y + 16 * t, y_stride);
+  }
 }
 
 template <int Bits>
 Int8Kernel SelectInt8(int rows) {
-  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tile<Bits, 1>,  Int8Tile<Bits, 2>,  Int8Tile<Bits, 3>,
-                                                       Int8Tile<Bits, 4>,  Int8Tile<Bits, 5>,  Int8Tile<Bits, 6>,
-                                                       Int8Tile<Bits, 7>,  Int8Tile<Bits, 8>,  Int8Tile<Bits, 9>,
-                                                       Int8Tile<Bits, 10>, Int8Tile<Bits, 11>, Int8Tile<Bits, 12>};
+  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<Bits, 1>,  Int8Tiles<Bits, 2>,  Int8Tiles<Bits, 3>,
+                                                       Int8Tiles<Bits, 4>,  Int8Tiles<Bits, 5>,  Int8Tiles<Bits, 6>,
+                                                       Int8Tiles<Bits, 7>,  Int8Tiles<Bits, 8>,  Int8Tiles<Bits, 9>,
+                                                       Int8Tiles<Bits, 10>, Int8Tiles<Bits, 11>, Int8Tiles<Bits, 12>};
   return kByRows[rows - 1];
 }
 

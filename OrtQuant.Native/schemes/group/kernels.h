@@ -17,6 +17,9 @@ inline constexpr int kStepDepth = 16;
 /// Longest run of K whose integer dot product is accumulated before it is scaled: 16 k x 8. It bounds the error of the
 /// activation quantization of long groups, and keeps a block's sum of int8 activations within int16.
 inline constexpr int kMaxBlockSteps = 8;
+/// Tiles that a kernel is given at once. With few rows it walks them side by side: weights then arrive in as many
+/// streams, which hardware prefetchers serve better than one, and an activation is broadcast once for all of them.
+inline constexpr int kUnitTiles = 4;
 /// Outputs of a tile pair, the unit of the dequantized panel of the float GEMM.
 inline constexpr int kPanelOutputs = 32;
 
@@ -34,6 +37,7 @@ struct Layout {
   int64_t blocks_per_group;  ///< activation blocks that share a scale; whole row: all
   int64_t groups;
   int64_t tile_code_bytes;
+  int64_t tile_scale_bytes;
   int64_t group_scale_bytes;       ///< of 16 outputs
   int64_t group_zero_point_bytes;  ///< of 16 outputs; float zero points only
   int64_t tile_zero_point_bytes;
@@ -42,7 +46,7 @@ struct Layout {
   uint8_t step_order[kStepDepth];
 };
 
-/// One tile of 16 outputs.
+/// The first of one or more consecutive tiles of 16 outputs.
 struct TileWeights {
   const uint8_t* codes;
   const uint8_t* scales;
@@ -67,9 +71,12 @@ struct FloatPanel {
   const float* sums;
 };
 
-/// y[r * y_stride + i] = dot product of row r with output i of the tile, r < panel.rows, i < 16.
-using Int8Kernel = void (*)(const Layout&, const TileWeights&, const Int8Panel&, float* y, int64_t y_stride);
-using FloatKernel = void (*)(const Layout&, const TileWeights&, const FloatPanel&, float* y, int64_t y_stride);
+/// y[r * y_stride + i] = dot product of row r with output i of `tiles` consecutive tiles, r < panel.rows, i < 16 *
+/// tiles. 1 <= tiles <= kUnitTiles.
+using Int8Kernel = void (*)(const Layout&, const TileWeights& first, int tiles, const Int8Panel&, float* y,
+                            int64_t y_stride);
+using FloatKernel = void (*)(const Layout&, const TileWeights& first, int tiles, const FloatPanel&, float* y,
+                             int64_t y_stride);
 
 /// out[k - 16 * step_begin][32] = dequantized weights of two tiles for steps [step_begin, step_end).
 using DequantizeKernel = void (*)(const Layout&, const TileWeights (&tiles)[2], int64_t step_begin, int64_t step_end,
