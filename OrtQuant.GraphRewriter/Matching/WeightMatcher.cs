@@ -17,6 +17,7 @@ internal static class WeightMatcher
     };
 
     private static readonly OtherWeights Others = new();
+    private static readonly QuantizedWeights Quantized = new();
 
     internal static MatchedModel Match(OnnxModel model)
     {
@@ -54,6 +55,7 @@ internal static class WeightMatcher
     internal static NodeMatch MatchNode(OnnxNode node)
     {
         if (Matchers.TryGetValue((node.Domain, node.OpType), out var matcher)) return matcher.Match(node);
+        if (QuantizedWeights.Knows(node)) return Quantized.Match(node);
         return OtherWeights.Knows(node) ? Others.Match(node) : Mismatch.NotAWeight($"{node.OpType} holds no matrix");
     }
 

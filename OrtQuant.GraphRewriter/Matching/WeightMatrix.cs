@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Weights;
 using OrtQuant.Schemes;
@@ -23,12 +24,16 @@ internal sealed record WeightMatrix(OnnxValue Root, WeightShape Shape, bool Stor
         var tensor => tensor!,
     };
 
+    /// <summary>The weight is in codes already: those, with their scales; <see cref="Root"/> holds the codes.</summary>
+    internal StoredCodes? Quantized { get; init; }
+
     /// <summary>The tensor's own element type.</summary>
     internal ElementType StoredType => Tensor.Type;
 
     /// <summary>The weight in float, read on demand.</summary>
     internal IWeightSource Open()
     {
+        if (Quantized is not null) return Quantized.Capture();
         IWeightSource source = new TensorWeight(Tensor, Shape, StoredTransposed);
         return Scale == 1 ? source : new ScaledWeight(source, Scale);
     }

@@ -1,8 +1,10 @@
 using System.Text.Json.Nodes;
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
 using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.GraphRewriter.Rewriting;
 using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Schemes;
 
@@ -92,11 +94,11 @@ internal sealed class Planner
     {
         var shared = new Dictionary<MatchedWeight, MatchedWeight>();
         if (_options.Embedding == EmbeddingChoice.Keep) return shared;
-        var tables = matched.Weights.Where(weight => weight is { Linears.Count: 0, Tables.Count: > 0 });
+        var tables = matched.Weights.Where(weight => weight is { Linears.Count: 0, Tables.Count: > 0, Matrix.Quantized: null });
         foreach (var table in tables)
         {
             var head = matched.Weights.FirstOrDefault(weight =>
-                weight.Linears.Count > 0 && weight.Matrix.Scale == 1 && SameWeights.Compare(table.Matrix, weight.Matrix, _cancellation));
+                weight is { Linears.Count: > 0, Matrix: { Scale: 1, Quantized: null } } && SameWeights.Compare(table.Matrix, weight.Matrix, _cancellation));
             if (head is not null) shared[table] = head;
         }
 
@@ -105,6 +107,12 @@ internal sealed class Planner
 
     private void Decide(MatchedWeight weight, Dictionary<MatchedWeight, MatchedWeight> shared)
     {
+        if (weight.Matrix.Quantized is { } codes)
+        {
+            DecideAdopted(weight, codes);
+            return;
+        }
+
         if (weight.Linears.Count == 0)
         {
             if (!shared.ContainsKey(weight)) DecideTable(weight);
@@ -115,7 +123,7 @@ internal sealed class Planner
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables.Concat(copies).ToList();
         var isHead = tables.Count > 0 || weight.Linears.Any(HeadFinder.IsHead);
         var parameters = isHead ? _headParameters : _parameters;
-        if (Obstacle(weight, parameters) is { } reason)
+        if (Obstacle(weight, parameters, tables.Count > 0) is { } reason)
         {
             _skipped.AddRange(weight.Linears.Select(linear => Skip(linear.Node, reason)));
             return;
@@ -133,7 +141,7 @@ internal sealed class Planner
     private void DecideTable(MatchedWeight weight)
     {
         var reason = _options.Embedding == EmbeddingChoice.Pack
-            ? Obstacle(weight, _headParameters)
+            ? Obstacle(weight, _headParameters, isTable: true)
             : "embedding that no packed head holds as well; its rows are only copied, so packing it saves space, not time";
         if (reason is null)
         {
@@ -145,19 +153,43 @@ internal sealed class Planner
         }
     }
 
-    private void Add(MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why) =>
+    /// <summary>A weight that is quantized already keeps codes, scales and zero points; its nodes keep their accuracy level.</summary>
+    private void DecideAdopted(MatchedWeight weight, StoredCodes codes)
+    {
+        var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables;
+        var nodes = weight.Linears.Select(linear => linear.Node).Concat(tables.Select(table => table.Node)).ToList();
+        var parameters = codes.Capture().Parameters();
+        var reason = (codes.Layout, _options.Emit) switch
+        {
+            (CodeLayout.N16, EmittedOps.OrtQuant) => "it is an ortquant op already",
+            (CodeLayout.Rows, EmittedOps.Microsoft) => "it is a com.microsoft op already",
+            _ => Obstacle(weight, parameters, tables.Count > 0),
+        };
+        if (reason is not null || nodes.Count == 0)
+        {
+            reason ??= "embeddings are kept as they are";
+            _skipped.AddRange(weight.Linears.Select(linear => linear.Node).Concat(weight.Tables.Select(table => table.Node)).Select(node => Skip(node, reason)));
+            return;
+        }
+
+        var level = weight.Linears is [{ Node: var first }, ..] && first.OpType == "MatMulNBits" ? (first.GetInt("accuracy_level", 0) == 4 ? 4 : 1) : DefaultAccuracyLevel;
+        Add(weight, nodes, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay", PlannedWeight.Adopt, level);
+    }
+
+    private void Add(
+        MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why, string? algorithm = null, int accuracyLevel = DefaultAccuracyLevel) =>
         _weights.Add(new PlannedWeight(
             weight.Name,
             weight.Matrix.Shape,
             [.. consumers.Select(node => node.DisplayName())],
             _scheme.Name,
             parameters,
-            _options.Algorithm,
-            _options.AccuracyLevel ?? DefaultAccuracyLevel,
+            algorithm ?? _options.Algorithm,
+            _options.AccuracyLevel ?? accuracyLevel,
             why));
 
     /// <summary>Why a weight is not packed, or null.</summary>
-    private string? Obstacle(MatchedWeight weight, SchemeParameters parameters)
+    private string? Obstacle(MatchedWeight weight, SchemeParameters parameters, bool isTable)
     {
         var names = weight.Linears.Select(linear => linear.Node.DisplayName())
             .Concat(weight.Tables.Select(table => table.Node.DisplayName())).Append(weight.Name).ToList();
@@ -169,6 +201,8 @@ internal sealed class Planner
             return $"activations are {matrix.Type.ToString().ToLowerInvariant()}; {_scheme.Op.Name} takes float32 and float16";
         }
 
+        if (_options.Emit == EmittedOps.Microsoft && MicrosoftStorage.Obstacle(matrix.Shape, parameters, isTable) is { } limit) return limit;
+
         long packed;
         try
         {
@@ -179,6 +213,7 @@ internal sealed class Planner
             return exception.Message;
         }
 
+        if (matrix.Quantized is not null) return null;
         var original = matrix.StoredType.ByteLength(matrix.Shape.Count);
         return packed >= original ? $"weight {matrix.Shape} is too small: {packed} bytes packed, {original} as it is" : null;
     }

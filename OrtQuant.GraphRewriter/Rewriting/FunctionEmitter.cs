@@ -25,7 +25,12 @@ internal static class FunctionEmitter
         {
             var nodes = model.AllGraphs.SelectMany(graph => graph.Nodes).Where(node => node.Domain == op.Domain && node.OpType == op.Name).ToArray();
             RemoveFunctions(model, op);
-            if (nodes.Length == 0) continue;
+            if (nodes.Length == 0)
+            {
+                DropImport(model, op.Domain);
+                continue;
+            }
+
             model.EnsureOpset(op.Domain, op.SinceVersion);
             var bodies = nodes.Select(node => (Node: node, Body: op.Fallback(CallOf(node, (int)model.Opset())))).ToArray();
             withoutBody.AddRange(bodies.Where(pair => pair.Body is null).Select(pair => pair.Node));
@@ -33,6 +38,17 @@ internal static class FunctionEmitter
         }
 
         return withoutBody;
+    }
+
+    // A model that has been turned back needs nothing of this domain any more.
+    private static void DropImport(OnnxModel model, string domain)
+    {
+        if (model.AllGraphs.SelectMany(graph => graph.Nodes).Any(node => node.Domain == domain)) return;
+        var imports = model.Proto.OpsetImport;
+        for (var i = imports.Count - 1; i >= 0; i--)
+        {
+            if (imports[i].Domain == domain) imports.RemoveAt(i);
+        }
     }
 
     private static void RemoveFunctions(OnnxModel model, OpDescription op)

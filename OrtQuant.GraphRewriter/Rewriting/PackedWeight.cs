@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
 using OrtQuant.GraphRewriter.Planning;
@@ -27,6 +28,7 @@ internal sealed class PackedWeight
         Linears = [.. linears.Select(use => new[] { new LinearPart(use, matrix.Shape.N) })];
         Tables = [.. tables];
         Parts = [plan];
+        Adopted = Source is AdoptedCodes codes ? [codes] : [];
         Roots = [matrix.Root];
     }
 
@@ -39,6 +41,7 @@ internal sealed class PackedWeight
         Linears = [[.. parts.SelectMany(part => part.Linears[0])]];
         Tables = [];
         Parts = [.. parts.SelectMany(part => part.Parts)];
+        Adopted = [.. parts.SelectMany(part => part.Adopted)];
         Roots = [.. parts.SelectMany(part => part.Roots)];
     }
 
@@ -50,6 +53,9 @@ internal sealed class PackedWeight
 
     /// <summary>The entries of the plan that it stands for.</summary>
     internal IReadOnlyList<PlannedWeight> Parts { get; }
+
+    /// <summary>What it is made of where it is quantized already, one on top of the other.</summary>
+    internal IReadOnlyList<AdoptedCodes> Adopted { get; }
 
     /// <summary>The constants that the values come from.</summary>
     internal IReadOnlyList<OnnxValue> Roots { get; }

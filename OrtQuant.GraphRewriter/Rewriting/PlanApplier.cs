@@ -34,7 +34,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
 
     private WeightEncoding Emit(PackedWeight weight)
     {
-        var encoding = new WeightEncoding(weight, SchemeCatalog.Get(weight.Plan.Scheme), options);
+        var encoding = new WeightEncoding(weight, SchemeCatalog.Get(weight.Plan.Scheme), plan.Emit, options);
         var home = Home(weight);
         var name = WeightNaming.Tensor(weight);
         var tensors = new Dictionary<string, string>();
@@ -70,10 +70,8 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         if (bias is not null) inputs["bias"] = bias.Name;
         var direct = parts.Length == 1 && first.Addend is null;
         var y = direct ? first.Y.Name : graph.UniqueName($"{name}_output");
-        var scheme = encoding.Scheme;
-        var attributes = scheme.Attributes(encoding.Weight.Shape, encoding.Weight.Plan.Parameters, encoding.Weight.Plan.AccuracyLevel);
         DeclareType(graph.Find(x)!, encoding.Weight.Type);
-        Emit(encoding, nodes, scheme.Op, name, inputs, y, attributes);
+        Emit(encoding, nodes, encoding.Storage.Op, name, inputs, y, encoding.Storage.Attributes);
         if (first.Addend is { } addend) EmitAddend(nodes, name, encoding.Weight.Type, addend, y, first.Y.Name);
         if (parts.Length > 1) EmitSplit(nodes, name, graph, y, parts);
     }
@@ -85,9 +83,15 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         var (name, y) = (table.Node.DisplayName(), table.Node.Outputs[0]!.Name);
         RemoveOld(table.Node, null);
         var inputs = new Dictionary<string, string>(tensors) { ["indices"] = table.Indices.Name };
-        var scheme = encoding.Scheme;
-        var op = scheme.GatherOp ?? throw new PlanException($"scheme '{scheme.Name}' cannot hold embedding '{name}'; it has no op that gathers rows");
-        Emit(encoding, nodes, op, name, inputs, y, scheme.GatherAttributes(encoding.Weight.Shape, encoding.Weight.Plan.Parameters, encoding.Weight.Type));
+        var storage = encoding.Storage;
+        var op = storage.GatherOp ?? throw new PlanException($"scheme '{encoding.Scheme.Name}' cannot hold embedding '{name}'; it has no op that gathers rows");
+        if (storage.GatherShape is { } shape)
+        {
+            var target = graph.AddInitializer(graph.UniqueName($"{name}/rows_shape"), LazyTensor.FromInt64s([shape.Count], [.. shape]));
+            inputs["W"] = nodes.Add("Reshape", $"{name}/rows", [inputs["W"], target.Name]);
+        }
+
+        Emit(encoding, nodes, op, name, inputs, y, storage.GatherAttributes);
     }
 
     private void Emit(

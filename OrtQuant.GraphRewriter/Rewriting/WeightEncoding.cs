@@ -1,5 +1,6 @@
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.GraphRewriter.Planning;
 using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Rewriting;
@@ -12,17 +13,26 @@ internal sealed class WeightEncoding
 {
     private readonly RewriteOptions _options;
 
-    internal WeightEncoding(PackedWeight weight, IWeightScheme scheme, RewriteOptions options)
+    internal WeightEncoding(PackedWeight weight, IWeightScheme scheme, EmittedOps emit, RewriteOptions options)
     {
         Weight = weight;
         Scheme = scheme;
-        Tensors = scheme.Tensors(weight.Shape, weight.Plan.Parameters);
+        if (weight.Plan.Algorithm == PlannedWeight.Adopt && weight.Adopted.Count != weight.Parts.Count)
+        {
+            throw new PlanException($"weight '{weight.Name}' is to be adopted, but is not quantized; choose another algorithm");
+        }
+
+        Storage = StorageOf(weight, scheme, emit);
+        Tensors = Storage.Tensors;
         _options = options;
     }
 
     internal PackedWeight Weight { get; }
 
     internal IWeightScheme Scheme { get; }
+
+    /// <summary>How it is stored.</summary>
+    internal WeightStorage Storage { get; }
 
     /// <summary>The stored tensors, in the order of the op's inputs.</summary>
     internal IReadOnlyList<TensorSpec> Tensors { get; }
@@ -38,9 +48,38 @@ internal sealed class WeightEncoding
     {
         cancellation.ThrowIfCancellationRequested();
         Started?.Invoke();
+        if (Weight.Plan.Algorithm == PlannedWeight.Adopt)
+        {
+            Adopt(destinations);
+            return;
+        }
+
         var context = new QuantizerContext(Weight.Name) { Threads = _options.Threads, CancellationToken = cancellation };
         using var quantized = QuantizerCatalog.Get(Weight.Plan.Algorithm).Quantize(Weight.Source, Scheme, Weight.Plan.Parameters, context);
         RelativeError = quantized.RelativeError;
-        Scheme.Encode(quantized.Grid, destinations, context.ThreadCount);
+        Storage.Encode(quantized.Grid, destinations, context.ThreadCount);
+    }
+
+    // Codes, scales and zero points as they are, in other places.
+    private void Adopt(IReadOnlyList<Memory<byte>> destinations)
+    {
+        var threads = _options.Threads > 0 ? _options.Threads : Environment.ProcessorCount;
+        using var grid = (IAffineGrid)Scheme.CreateGrid(Weight.Shape, Weight.Plan.Parameters);
+        var row = 0L;
+        foreach (var part in Weight.Adopted)
+        {
+            part.Fill(grid, row, threads);
+            row += part.Shape.N;
+        }
+
+        Storage.Encode(grid, destinations, threads);
+    }
+
+    private static WeightStorage StorageOf(PackedWeight weight, IWeightScheme scheme, EmittedOps emit)
+    {
+        var (shape, plan) = (weight.Shape, weight.Plan);
+        if (emit == EmittedOps.OrtQuant) return WeightStorage.Of(scheme, shape, plan.Parameters, plan.AccuracyLevel, weight.Type);
+        if (MicrosoftStorage.Obstacle(shape, plan.Parameters, weight.Tables.Count > 0) is { } reason) throw new PlanException($"weight '{weight.Name}': {reason}");
+        return new MicrosoftStorage(shape, (Schemes.Group.GroupParameters)plan.Parameters, plan.AccuracyLevel, weight.Type);
     }
 }

@@ -10,6 +10,7 @@ internal sealed class MatMulWeight : INodeMatcher
 
     public NodeMatch Match(OnnxNode node)
     {
+        if (DequantizedWeight.Match(node) is { } quantized) return quantized;
         var match = Pattern.Match(node);
         if (match.Bindings is not { } found) return match.Mismatch!;
         var view = found.Constant("W");

@@ -29,8 +29,6 @@ internal sealed class OtherWeights : INodeMatcher
         [("", "LSTM")] = NoPattern,
         [("", "GRU")] = NoPattern,
         [("", "RNN")] = NoPattern,
-        [("ortquant", "MatMulNBits")] = "it is an ortquant op already",
-        [("ortquant", "GatherNBits")] = "it is an ortquant op already",
     };
 
     internal static bool Knows(OnnxNode node) => Reasons.ContainsKey((node.Domain, node.OpType));
