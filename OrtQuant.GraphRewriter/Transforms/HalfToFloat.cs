@@ -21,12 +21,14 @@ internal sealed class HalfToFloat
     private readonly OnnxModel _model;
     private readonly bool _interface;
     private readonly ElementTypeInference _types;
+    private readonly HashSet<string> _nodeNames;
 
     private HalfToFloat(OnnxModel model, bool convertInterface)
     {
         _model = model;
         _interface = convertInterface;
         _types = new ElementTypeInference(model);
+        _nodeNames = [.. model.AllGraphs.SelectMany(graph => graph.Nodes).Select(node => node.Name)];
     }
 
     /// <summary>Whether anything in the model is of a half type.</summary>
@@ -266,12 +268,20 @@ internal sealed class HalfToFloat
 
     private static bool IsHalf(ElementType? type) => type is ElementType.Float16 or ElementType.BFloat16;
 
-    private static NodeProto Cast(string input, string output, ElementType to) => new()
+    private NodeProto Cast(string input, string output, ElementType to) => new()
     {
-        Name = $"{output}/Cast",
+        Name = NodeName($"{output}/Cast"),
         OpType = "Cast",
         Input = { input },
         Output = { output },
         Attribute = { new AttributeProto { Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (long)to } },
     };
+
+    // A model that has been through here before has nodes of these names.
+    private string NodeName(string hint)
+    {
+        var name = hint;
+        for (var i = 1; !_nodeNames.Add(name); i++) name = $"{hint}_{i}";
+        return name;
+    }
 }
