@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.Schemes;
 
@@ -39,7 +40,7 @@ internal sealed record ModelInventory(IReadOnlyList<OpCount> Ops, IReadOnlyList<
             .GroupBy(tensor => tensor.Type)
             .Select(group => new TypeTotal(group.Key, group.Count(), group.Sum(tensor => tensor.Count), group.Sum(tensor => tensor.ByteLength)))
             .OrderByDescending(total => total.Bytes);
-        var floats = WeightMatcher.Match(model).Weights.Select(weight => new StoredWeight(
+        var floats = WeightMatcher.Match(model).Weights.Where(weight => weight.Matrix.Quantized?.Layout is null or CodeLayout.RowMajor or CodeLayout.ColumnMajor).Select(weight => new StoredWeight(
             weight.Name,
             [.. weight.Linears.Select(use => use.Node.DisplayName()), .. weight.Tables.Select(use => use.Node.DisplayName())],
             weight.Matrix.Shape,

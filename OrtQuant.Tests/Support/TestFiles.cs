@@ -16,17 +16,21 @@ internal static class TestFiles
     /// <param name="relativePath">Path inside the data folder, with forward slashes.</param>
     public static string Optional(string relativePath)
     {
-        var data = Environment.GetEnvironmentVariable("ORTQUANT_TEST_DATA") is { Length: > 0 } named
-            ? named
-            : Path.Combine(Root, "..", "shared");
-        var path = Path.GetFullPath(Path.Combine(data, relativePath));
-        if (!Path.Exists(path))
-        {
-            Assert.Inconclusive($"Optional test data '{relativePath}' is not in '{data}' (ORTQUANT_TEST_DATA).");
-        }
-
-        return path;
+        if (FindOptional(relativePath) is { } path) return path;
+        Assert.Inconclusive($"Optional test data '{relativePath}' is not in '{DataFolder}' (ORTQUANT_TEST_DATA).");
+        return "";
     }
+
+    /// <summary>The same, or null when it is not there.</summary>
+    public static string? FindOptional(string relativePath)
+    {
+        var path = Path.GetFullPath(Path.Combine(DataFolder, relativePath));
+        return Path.Exists(path) ? path : null;
+    }
+
+    private static string DataFolder => Environment.GetEnvironmentVariable("ORTQUANT_TEST_DATA") is { Length: > 0 } named
+        ? named
+        : Path.Combine(Root, "..", "shared");
 
     private static string FindRoot()
     {
