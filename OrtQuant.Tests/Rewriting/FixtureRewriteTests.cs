@@ -50,7 +50,7 @@ public sealed class FixtureRewriteTests
             using (var rewritten = OnnxModel.Load(path))
             {
                 var left = WeightMatcher.Match(rewritten);
-                Assert.AreEqual(0, left.Weights.Sum(weight => weight.Linears.Count), "a matrix product was neither packed nor listed");
+                Assert.AreEqual(0, left.Weights.Where(weight => weight.Matrix.Quantized is null).Sum(weight => weight.Linears.Count), "a matrix product was neither packed nor listed");
                 Assert.AreEqual(plan.Skipped.Count, left.Skipped.Count(node => node.Op is "MatMul" or "Gemm" && node.Reason == skipped));
             }
 
