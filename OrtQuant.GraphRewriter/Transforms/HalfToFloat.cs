@@ -154,6 +154,7 @@ internal sealed class HalfToFloat
             graph.ReplaceInitializer(value, new ConvertedTensor(value.Initializer!));
         }
 
+        foreach (var sparse in graph.Proto.SparseInitializer) Convert(sparse.Values);
         var inputs = graph.Proto.Input.Where(info => !main || graph.Find(info.Name) is { IsInitializer: true, IsGraphOutput: false });
         var declared = graph.Proto.ValueInfo.Concat(inputs).Concat(main ? [] : graph.Proto.Output);
         foreach (var info in declared) Convert(info.Type);
@@ -177,12 +178,14 @@ internal sealed class HalfToFloat
             {
                 Convert(tensor);
             }
+
+            Convert(attribute.SparseTensor?.Values);
         }
     }
 
-    private void Convert(TensorProto tensor)
+    private void Convert(TensorProto? tensor)
     {
-        if (IsHalf((ElementType)tensor.DataType)) _model.Tensors.Refer(tensor, new ConvertedTensor(_model.Tensors.Find(tensor)!));
+        if (IsHalf((ElementType?)tensor?.DataType)) _model.Tensors.Refer(tensor!, new ConvertedTensor(_model.Tensors.Find(tensor!)!));
     }
 
     private void ConvertFunctions()

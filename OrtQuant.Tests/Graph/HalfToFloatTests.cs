@@ -101,6 +101,24 @@ public sealed class HalfToFloatTests
     }
 
     [TestMethod]
+    public void SparseInitializerIsConverted()
+    {
+        using var folder = new TemporaryFolder();
+        var builder = new ModelBuilder().Input("x", ElementType.Float16, "n", 4).Node("Add", ["x", "w"], ["y"]).Output("y", ElementType.Float16, "n", 4);
+        builder.Proto.Graph.SparseInitializer.Add(new Onnx.SparseTensorProto
+        {
+            Values = Tensor("w", ElementType.Float16, [2], [3, -5]),
+            Indices = Tensor("", ElementType.Int64, [2], [1, 3]),
+            Dims = { 4 },
+        });
+        var path = builder.Save(folder.Path);
+        using var model = OnnxModel.Load(path);
+        HalfToFloat.Run(model, convertInterface: false);
+        var saved = ModelWriter.Save(model, folder.File("saved.onnx")).GraphPath;
+        Assert.IsLessThan(1e-3, FixtureRunner.RelativeError(FixtureRunner.Run(path), FixtureRunner.Run(saved)));
+    }
+
+    [TestMethod]
     public void TableThatIsMultipliedByIsConverted()
     {
         using var model = OnnxModel.FromProto(GraphFixtures.SharedInitializer().Proto);
