@@ -61,16 +61,17 @@ internal sealed class NativeLibraryFile
     /// <summary>Where the library can be, without duplicates, in the order of search.</summary>
     internal static IReadOnlyCollection<string> SearchFolders()
     {
-        var bases = new List<string> { AppContext.BaseDirectory };
-        // Empty in a single-file application, whose native files are extracted to one of the host's own folders.
+        // The host's own folders come first: those of packages in deps.json, and where a single-file application was extracted.
+        var host = AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
+        var folders = new List<string>(host.Split(System.IO.Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)) { AppContext.BaseDirectory };
+        // Empty in a single-file application.
         if (System.IO.Path.GetDirectoryName(AssemblyPath()) is { Length: > 0 } assemblyFolder)
         {
-            bases.Add(assemblyFolder);
+            folders.Add(assemblyFolder);
         }
 
-        var host = AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
-        return host.Split(System.IO.Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-            .Concat(bases.SelectMany(folder => new[] { System.IO.Path.Combine(folder, "runtimes", PortableRuntime, "native"), folder }))
+        return folders
+            .SelectMany(folder => new[] { folder, System.IO.Path.Combine(folder, "runtimes", PortableRuntime, "native") })
             .Select(System.IO.Path.GetFullPath)
             .Select(System.IO.Path.TrimEndingDirectorySeparator)
             .Distinct(StringComparer.Ordinal)
