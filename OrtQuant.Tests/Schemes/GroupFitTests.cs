@@ -120,10 +120,33 @@ public sealed class GroupFitTests
         Assert.Contains("65504", error.Message);
         Assert.Contains("float32", error.Message);
 
-        values[4] = -float.MaxValue;
-        values[3] = float.MaxValue;
         var (_, dequantized) = Quantize(values, new GroupParameters(2, GroupSize, ScaleType: ElementType.Float32));
-        Assert.IsGreaterThan(2e38f, dequantized[3] - dequantized[4] > 3e38f ? dequantized[3] : float.MaxValue);
+        Assert.AreEqual(1e6f, dequantized[3], 1f);
+    }
+
+    [TestMethod]
+    [DynamicData(nameof(Parameters))]
+    public void EnormousWeightsAreRefusedOrStayFinite(GroupParameters parameters)
+    {
+        var wide = parameters with { ScaleType = ElementType.Float32 };
+        foreach (var magnitude in (float[])[1e30f, 1e37f, 1e38f, 2e38f, float.MaxValue])
+        {
+            float[] values = [magnitude, -magnitude, .. new float[GroupSize - 2]];
+            float[] dequantized = [];
+            try
+            {
+                (_, dequantized) = Quantize(values, wide);
+            }
+            catch (OrtQuantException error)
+            {
+                Assert.IsGreaterThan(1e37f, magnitude);
+                Assert.Contains("row 0, group 0", error.Message);
+            }
+
+            Assert.IsTrue(dequantized.All(float.IsFinite), $"{magnitude}");
+        }
+
+        Assert.ThrowsExactly<OrtQuantException>(() => Quantize([float.MaxValue, -float.MaxValue, .. new float[GroupSize - 2]], wide));
     }
 
     [TestMethod]

@@ -85,6 +85,12 @@ internal static class GroupFit
             throw new UnrepresentableException($"its scale would be {magnitude:g4}; the largest float16 is {MaxFloat16} (scale_type float32 holds it)");
         }
 
+        // A code may stand half a step beyond the end of the range.
+        if (magnitude * (steps + 1) > float.MaxValue)
+        {
+            throw new UnrepresentableException($"its range is about {magnitude * steps:g4}; a step more must be below {float.MaxValue:g4}");
+        }
+
         var stored = Math.Max(Store(magnitude, type), type == ElementType.Float16 ? MinFloat16 : MinFloat32);
         if ((magnitude - stored) * steps > MaxOverrun * stored)
         {
