@@ -23,11 +23,8 @@ internal static class CommandLine
     private const string Description =
         "Low-bit quantization of LLM graphs for ONNX Runtime: rewrites FP16 ONNX models to custom ops, checks and measures them.";
 
-    /// <summary>Prints the stack of an error; also on when the environment variable ORTQUANT_DEBUG is 1.</summary>
-    public static Option<bool> Debug { get; } = new("--debug") { Description = "Show the stack of an error.", Recursive = true };
-
-    /// <summary>Switches every verb to one JSON object on standard output.</summary>
-    public static Option<bool> Json { get; } = new("--json") { Description = "Print one JSON object on standard output; messages go to standard error.", Recursive = true };
+    private const string Debug = "--debug";
+    private const string Json = "--json";
 
     /// <summary>The verbs, in the order in which help lists them.</summary>
     private static Command[] Commands() =>
@@ -36,15 +33,14 @@ internal static class CommandLine
         new BenchCommand(), new SchemesCommand(),
     ];
 
-    /// <summary>Runs the tool once.</summary>
-    /// <param name="arguments">The command line without the program's name.</param>
-    /// <param name="output">Receives results, and nothing else.</param>
-    /// <param name="error">Receives progress, messages and errors.</param>
-    /// <param name="cancellation">Signalled to stop early; the exit code is then 1.</param>
-    /// <returns>One of <see cref="ExitCode"/>.</returns>
-    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error, CancellationToken cancellation)
+    /// <summary>The command line: every verb with its arguments and options.</summary>
+    public static RootCommand CreateRoot()
     {
-        var root = new RootCommand(Description) { Debug, Json };
+        var root = new RootCommand(Description)
+        {
+            new Option<bool>(Debug) { Description = "Show the stack of an error.", Recursive = true },
+            new Option<bool>(Json) { Description = "Print one JSON object on standard output; messages go to standard error.", Recursive = true },
+        };
         foreach (var command in Commands())
         {
             root.Subcommands.Add(command);
@@ -55,8 +51,19 @@ internal static class CommandLine
             help.Action = new HelpWithExamples((HelpAction)help.Action!);
         }
 
-        var result = root.Parse(arguments);
-        var streams = new CommandStreams(output, error, result.GetValue(Json), IsDebug(result));
+        return root;
+    }
+
+    /// <summary>Runs the tool once.</summary>
+    /// <param name="arguments">The command line without the program's name.</param>
+    /// <param name="output">Receives results, and nothing else.</param>
+    /// <param name="error">Receives progress, messages and errors.</param>
+    /// <param name="cancellation">Signalled to stop early; the exit code is then 1.</param>
+    /// <returns>One of <see cref="ExitCode"/>.</returns>
+    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error, CancellationToken cancellation)
+    {
+        var result = CreateRoot().Parse(arguments);
+        var streams = StreamsOf(result, output, error);
         if (result.Errors.Count > 0 && result.Action is not (HelpWithExamples or { ClearsParseErrors: true }))
         {
             return streams.Fail(new UsageException($"{Error(result)} See 'ortquant{Verb(result)} --help'."));
@@ -86,8 +93,12 @@ internal static class CommandLine
     private static string Error(ParseResult result) =>
         (result.Errors.FirstOrDefault(error => result.UnmatchedTokens.Any(error.Message.Contains)) ?? result.Errors[0]).Message;
 
-    private static bool IsDebug(ParseResult result) =>
-        result.GetValue(Debug) || Environment.GetEnvironmentVariable("ORTQUANT_DEBUG") == "1";
+    /// <summary>The streams as the options say that every verb has.</summary>
+    public static CommandStreams StreamsOf(ParseResult result, TextWriter output, TextWriter error) => new(
+        output, error, IsSet(result, Json), IsSet(result, Debug) || Environment.GetEnvironmentVariable("ORTQUANT_DEBUG") == "1");
+
+    private static bool IsSet(ParseResult result, string name) =>
+        result.RootCommandResult.Command.Options.First(option => option.Name == name) is Option<bool> option && result.GetValue(option);
 
     private static string Verb(ParseResult result)
     {

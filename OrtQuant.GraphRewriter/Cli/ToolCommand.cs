@@ -16,8 +16,7 @@ internal abstract class ToolCommand : Command
         SetAction(async (result, cancellation) =>
         {
             var configuration = result.InvocationConfiguration;
-            var streams = new CommandStreams(
-                configuration.Output, configuration.Error, result.GetValue(CommandLine.Json), result.GetValue(CommandLine.Debug));
+            var streams = CommandLine.StreamsOf(result, configuration.Output, configuration.Error);
             var context = new CommandContext(streams, cancellation);
             try
             {
