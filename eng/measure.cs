@@ -1,7 +1,7 @@
 #:property PublishAot=false
 // Measures real models with the ortquant tool and writes the table in README.md. Run it with eng/measure.sh.
 //
-//   eng/measure.sh --text FILE [--max-tokens N] NAME=FOLDER...
+//   eng/measure.sh --text FILE [--max-tokens N] [--prompt N] [--new N] [--repeat N] NAME=FOLDER...
 //
 // For each FP16 model folder (with its tokenizer): the original, ONNX Runtime's own MatMulNBits after the same plan, and
 // OrtQuant's default and 8-bit rewrites: size, perplexity on the text, decoding speed on 1 and 2 threads in one process,
@@ -17,7 +17,7 @@ const string End = "<!-- measured:end -->";
 
 var root = args[0];
 string? text = null;
-var maxTokens = "20480";
+var (maxTokens, prompt, newTokens, repeat) = ("20480", "512", "128", "5");
 var models = new List<(string Name, string Folder)>();
 for (var i = 1; i < args.Length; i++)
 {
@@ -25,6 +25,9 @@ for (var i = 1; i < args.Length; i++)
     {
         case "--text": text = args[++i]; break;
         case "--max-tokens": maxTokens = args[++i]; break;
+        case "--prompt": prompt = args[++i]; break;
+        case "--new": newTokens = args[++i]; break;
+        case "--repeat": repeat = args[++i]; break;
         case var model when model.Contains('='): models.Add((model[..model.IndexOf('=')], model[(model.IndexOf('=') + 1)..])); break;
         default: return Usage($"unknown argument '{args[i]}'");
     }
@@ -52,7 +55,7 @@ try
             ("OrtQuant 8-bit, group 32", ["--bits", "8", "--group-size", "32"]),
         })
         {
-            var output = Path.Combine(work, $"{models.Count}-{variants.Count}", Path.GetFileName(folder.TrimEnd('/')));
+            var output = Path.Combine(work, $"{models.IndexOf((name, folder))}-{variants.Count}", Path.GetFileName(folder.TrimEnd('/')));
             Tool(["rewrite", folder, "-o", output, .. options]);
             variants.Add((title, output));
         }
@@ -74,7 +77,7 @@ finally
 }
 
 table.AppendLine();
-table.AppendLine(CultureInfo.InvariantCulture, $"Perplexity on the first {maxTokens} tokens of `{Path.GetFileName(text)}`; tokens per second while decoding 128 tokens after a prompt of 512, all");
+table.AppendLine(CultureInfo.InvariantCulture, $"Perplexity on the first {maxTokens} tokens of `{Path.GetFileName(text)}`; tokens per second while decoding {newTokens} tokens after a prompt of {prompt}, all");
 table.AppendLine(CultureInfo.InvariantCulture, $"variants alternating in one process on {processor}; memory is anonymous, without the mapped weights.");
 table.AppendLine($"`eng/measure.sh --text {Path.GetFileName(text)} {string.Join(' ', models.Select(m => $"\"{m.Name}=FOLDER\""))}` writes this table.");
 
@@ -87,7 +90,7 @@ return 0;
 
 (double Decode, double Memory)[] Speed(List<(string Title, string Folder)> variants, int threads)
 {
-    var result = Tool(["bench", "model", .. variants.Select(v => v.Folder), "--threads", $"{threads}"]);
+    var result = Tool(["bench", "model", .. variants.Select(v => v.Folder), "--threads", $"{threads}", "--prompt", prompt, "--new", newTokens, "--repeat", repeat]);
     processor = result["machine"]!["processor"]!.GetValue<string>();
     return [.. result["models"]!.AsArray().Select(row =>
         (row!["decode_tokens_per_s"]!.GetValue<double>(), row["rss_anonymous_bytes"]?.GetValue<double>() ?? double.NaN))];
@@ -110,6 +113,6 @@ static long Bytes(string folder) =>
 
 static int Usage(string problem)
 {
-    Console.Error.WriteLine($"error: {problem}\nusage: eng/measure.sh --text FILE [--max-tokens N] NAME=FOLDER...");
+    Console.Error.WriteLine($"error: {problem}\nusage: eng/measure.sh --text FILE [--max-tokens N] [--prompt N] [--new N] [--repeat N] NAME=FOLDER...");
     return 2;
 }
