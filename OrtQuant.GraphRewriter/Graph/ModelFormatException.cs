@@ -1,17 +1,20 @@
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>A model that breaks the ONNX specification, or one of the limits for models from unknown sources. The message is one line.</summary>
-public sealed class ModelFormatException : Exception
+/// <summary>What is wrong with a model file: one line that names the tensor, node or value, what it has and what is permitted.</summary>
+public sealed class ModelFormatException : OrtQuantException
 {
-    /// <summary>An error with its message.</summary>
+    /// <summary>An error with a message.</summary>
+    /// <param name="message">One line for the user.</param>
     public ModelFormatException(string message)
         : base(message)
     {
     }
 
-    /// <summary>An error with its cause.</summary>
-    public ModelFormatException(string message, Exception inner)
-        : base(message, inner)
+    /// <summary>An error with a message and what caused it.</summary>
+    /// <param name="message">One line for the user.</param>
+    /// <param name="innerException">The cause.</param>
+    public ModelFormatException(string message, Exception innerException)
+        : base(message, innerException)
     {
     }
 }
