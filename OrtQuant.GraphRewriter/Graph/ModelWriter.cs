@@ -39,10 +39,18 @@ public static class ModelWriter
     private static void CheckTarget(OnnxModel model, string path)
     {
         if (Directory.Exists(path)) throw new IOException($"cannot write '{path}': it is a folder; give the name of an .onnx file");
+        if (Path.EndsInDirectorySeparator(path)) throw new IOException($"cannot write '{path}': it names a folder; give the name of an .onnx file");
+
         var target = ExternalPath.RealPath(path);
         if (model.Files.FirstOrDefault(file => ExternalPath.RealPath(Path.GetFullPath(file)) == target) is { } same)
         {
             throw new IOException($"the output is the input itself ('{same}'); give another name");
+        }
+
+        // A rename would put the model in the place of whatever is there: a device, somebody's document.
+        if (File.Exists(path) && !path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new IOException($"cannot write '{path}': it exists and is no .onnx file; give another name");
         }
     }
 

@@ -173,6 +173,19 @@ public sealed class ModelWriterTests
     }
 
     [TestMethod]
+    public void WhatIsNoModelIsNotReplaced()
+    {
+        using var folder = new TemporaryFolder();
+        var document = folder.File("notes.txt");
+        File.WriteAllText(document, "mine");
+        using var model = OnnxModel.FromProto(GraphFixtures.ConstantWeights().Proto);
+        var error = Assert.ThrowsExactly<IOException>(() => ModelWriter.Save(model, document));
+        StringAssert.Contains(error.Message, "it exists and is no .onnx file");
+        Assert.AreEqual("mine", File.ReadAllText(document));
+        Assert.ThrowsExactly<IOException>(() => ModelWriter.Save(model, folder.Path + "/none/"));
+    }
+
+    [TestMethod]
     public void FolderIsNoOutputFile()
     {
         using var folder = new TemporaryFolder();
