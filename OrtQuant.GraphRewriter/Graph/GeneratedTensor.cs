@@ -1,13 +1,11 @@
 using OrtQuant.Descriptions;
-using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
 /// <summary>
-/// A tensor that does not exist until the model is saved. Tensors that come from one computation (packed weights, scales and
-/// zero points of one weight) form a group, which the writer produces in one call and lets go before the next.
+/// Tensors that come into being together when the model is saved: the packed codes, scales and zero points of one weight.
+/// Sizes are known at once, the data only while it is being written, so that one weight at a time is in memory.
 /// </summary>
-<<<<<<< Updated upstream
 public sealed class TensorProducer
 {
     private readonly Action<IReadOnlyList<Memory<byte>>, CancellationToken> _produce;
@@ -43,44 +41,32 @@ public sealed class TensorProducer
 }
 
 /// <summary>One of the tensors of a <see cref="TensorProducer"/>. Reading it outside of a save produces all of them.</summary>
-=======
->>>>>>> Stashed changes
 public sealed class GeneratedTensor : LazyTensor
 {
-    private readonly TensorSpec _spec;
-
-    private GeneratedTensor(TensorSpec spec, TensorGroup group)
+    internal GeneratedTensor(TensorProducer producer, int index, ElementType type, IReadOnlyList<long> shape)
     {
-        _spec = spec;
-        Group = group;
+        (Producer, Index, Type, Shape) = (producer, index, type, shape);
+        ByteLength = TensorSize.Bytes(type, shape, "generated tensor");
     }
 
-    /// <inheritdoc/>
-    public override ElementType Type => _spec.Type;
+    /// <summary>What produces it.</summary>
+    public TensorProducer Producer { get; }
+
+    /// <summary>Its place among the producer's tensors.</summary>
+    public int Index { get; }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<long> Shape => _spec.Shape;
+    public override ElementType Type { get; }
 
     /// <inheritdoc/>
-    public override long ByteLength => _spec.ByteLength;
+    public override IReadOnlyList<long> Shape { get; }
 
-    internal TensorGroup Group { get; }
+    /// <inheritdoc/>
+    public override long ByteLength { get; }
 
-    /// <summary>Tensors that one call produces.</summary>
-    /// <param name="specs">Type and shape of each.</param>
-    /// <param name="produce">Fills the raw form of all of them, in the order of <paramref name="specs"/>; called at most once by a save.</param>
-    public static IReadOnlyList<GeneratedTensor> CreateGroup(IReadOnlyList<TensorSpec> specs, Action<IReadOnlyList<Memory<byte>>> produce)
-    {
-        var group = new TensorGroup(produce);
-        group.Members = [.. specs.Select(spec => new GeneratedTensor(spec, group))];
-        return group.Members;
-    }
-
-    /// <summary>Produces the whole group for these bytes: as slow as the computation. A save does not come this way.</summary>
     /// <inheritdoc/>
     public override void Read(long byteOffset, Span<byte> destination)
     {
-<<<<<<< Updated upstream
         CheckRead(byteOffset, destination.Length);
         using var produced = Producer.Produce(CancellationToken.None);
         produced.Data[Index].Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
@@ -111,69 +97,6 @@ internal sealed class ProducedTensors : IDisposable
 
     /// <summary>The raw form of each, in the order of the producer's tensors.</summary>
     internal IReadOnlyList<Memory<byte>> Data { get; } = [];
-=======
-        CheckRange(byteOffset, destination.Length);
-        using var buffers = Group.Produce();
-        buffers.Of(this).Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
-    }
-}
-
-/// <summary>Tensors that one computation produces.</summary>
-internal sealed class TensorGroup(Action<IReadOnlyList<Memory<byte>>> produce)
-{
-    public IReadOnlyList<GeneratedTensor> Members { get; set; } = [];
-
-    /// <summary>Runs the computation.</summary>
-    /// <exception cref="OrtQuantException">A member has 2 GiB or more.</exception>
-    public ProducedTensors Produce()
-    {
-        var buffers = new ProducedTensors(Members);
-        try
-        {
-            produce(buffers.Memories);
-            return buffers;
-        }
-        catch
-        {
-            buffers.Dispose();
-            throw;
-        }
-    }
-}
-
-/// <summary>The bytes of a group, until they are disposed.</summary>
-internal sealed class ProducedTensors : IDisposable
-{
-    private readonly IReadOnlyList<GeneratedTensor> _members;
-    private readonly List<NativeBuffer> _buffers = [];
-
-    public ProducedTensors(IReadOnlyList<GeneratedTensor> members)
-    {
-        _members = members;
-        foreach (var member in members)
-        {
-            if (member.ByteLength > int.MaxValue)
-            {
-                Dispose();
-                throw new OrtQuantException($"a packed tensor of shape [{string.Join(", ", member.Shape)}] has {member.ByteLength} bytes; it must have at most {int.MaxValue}");
-            }
-
-            _buffers.Add(new NativeBuffer((int)member.ByteLength));
-        }
-    }
-
-    public IReadOnlyList<Memory<byte>> Memories => [.. _buffers.Select(buffer => buffer.Memory)];
-
-    public ReadOnlyMemory<byte> Of(GeneratedTensor tensor)
-    {
-        for (var i = 0; i < _members.Count; i++)
-        {
-            if (ReferenceEquals(_members[i], tensor)) return _buffers[i].Memory;
-        }
-
-        throw new ArgumentException("the tensor is not of this group", nameof(tensor));
-    }
->>>>>>> Stashed changes
 
     public void Dispose()
     {

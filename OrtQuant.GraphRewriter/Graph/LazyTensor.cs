@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
-using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
@@ -20,8 +20,8 @@ public abstract class LazyTensor
     /// <summary>Bytes of the data in ONNX's raw form, little-endian.</summary>
     public abstract long ByteLength { get; }
 
-    /// <summary>Product of the dimensions.</summary>
-    public long ElementCount => Shape.Aggregate(1L, (product, dimension) => checked(product * dimension));
+    /// <summary>Number of elements.</summary>
+    public long Count => Shape.Aggregate(1L, (product, dimension) => checked(product * dimension));
 
     /// <summary>Copies bytes of the raw form.</summary>
     /// <param name="byteOffset">Offset of the first byte.</param>
@@ -29,103 +29,77 @@ public abstract class LazyTensor
     /// <exception cref="ArgumentOutOfRangeException">The bytes are outside the tensor.</exception>
     public abstract void Read(long byteOffset, Span<byte> destination);
 
-<<<<<<< Updated upstream
     /// <summary>Bytes of the raw form where they lie, without a copy; false where they are nowhere. Valid while the model is open.</summary>
     internal virtual bool TryGetSpan(long byteOffset, int count, out ReadOnlySpan<byte> bytes)
-=======
-    /// <summary>
-    /// The bytes themselves, where they lie in memory or in a mapped file, without a copy. Valid while the model is not disposed.
-    /// </summary>
-    /// <param name="byteOffset">Offset of the first byte.</param>
-    /// <param name="length">Number of bytes.</param>
-    /// <param name="bytes">The bytes.</param>
-    /// <returns>False where the tensor has no bytes to point at; <see cref="Read"/> always works.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The bytes are outside the tensor.</exception>
-    public virtual bool TryGetSpan(long byteOffset, int length, out ReadOnlySpan<byte> bytes)
->>>>>>> Stashed changes
     {
         bytes = default;
         return false;
     }
-<<<<<<< Updated upstream
 
     /// <summary>A tensor that holds bytes in memory.</summary>
     /// <param name="type">Element type.</param>
     /// <param name="shape">Dimensions.</param>
     /// <param name="data">The raw form; kept, not copied.</param>
     public static LazyTensor FromBytes(ElementType type, IReadOnlyList<long> shape, ReadOnlyMemory<byte> data) => new MemoryTensor(type, shape, data);
-=======
->>>>>>> Stashed changes
 
-    /// <summary>A tensor of given bytes in ONNX's raw form.</summary>
-    /// <exception cref="ArgumentException">The number of bytes is not what type and shape need.</exception>
-    public static LazyTensor FromBytes(ElementType type, IReadOnlyList<long> shape, ReadOnlyMemory<byte> bytes) => new MemoryTensor(type, shape, bytes);
-
-    /// <summary>A tensor of given values, rounded to nearest even in <paramref name="type"/>.</summary>
+    /// <summary>A float tensor in memory, rounded to nearest even where the type is narrower than float32.</summary>
     /// <param name="type">Float32, Float16, BFloat16 or Float64.</param>
     /// <param name="shape">Dimensions.</param>
     /// <param name="values">Elements, row-major.</param>
-    /// <exception cref="ArgumentException">The type is none of these, or the number of values is not that of the shape.</exception>
-    public static LazyTensor FromFloats(ElementType type, IReadOnlyList<long> shape, ReadOnlySpan<float> values)
-    {
-        var bytes = new byte[type.ByteLength(values.Length)];
-        FloatConversion.FromFloat32(values, type, bytes);
-        return new MemoryTensor(type, shape, bytes);
-    }
+    public static LazyTensor FromFloats(ElementType type, IReadOnlyList<long> shape, ReadOnlySpan<float> values) =>
+        new MemoryTensor(type, shape, FloatBytes.Encode(type, values));
 
-    /// <summary>A tensor of 64-bit integers: a shape, axes, sizes.</summary>
-    /// <exception cref="ArgumentException">The number of values is not that of the shape.</exception>
+    /// <summary>An int64 tensor in memory.</summary>
+    /// <param name="shape">Dimensions.</param>
+    /// <param name="values">Elements, row-major.</param>
     public static LazyTensor FromInt64s(IReadOnlyList<long> shape, ReadOnlySpan<long> values) =>
         new MemoryTensor(ElementType.Int64, shape, MemoryMarshal.AsBytes(values).ToArray());
 
-    /// <summary>All bytes in raw form, as one array.</summary>
-    /// <exception cref="OrtQuantException">There are more bytes than one array can hold.</exception>
+    /// <summary>All bytes of the raw form.</summary>
     public byte[] ReadBytes()
     {
-        if (ByteLength > Array.MaxLength)
-        {
-            throw new OrtQuantException($"a tensor of shape [{string.Join(", ", Shape)}] has {ByteLength} bytes; at most {Array.MaxLength} can be read at once");
-        }
-
-        var bytes = GC.AllocateUninitializedArray<byte>((int)ByteLength);
+        var bytes = new byte[checked((int)ByteLength)];
         Read(0, bytes);
         return bytes;
     }
 
-    /// <summary>All elements as float32; float64 is rounded to nearest.</summary>
-    /// <exception cref="OrtQuantException">The type is no floating-point type of 16 bits or more, or the tensor is too large for one array.</exception>
-    public float[] ReadFloats()
-    {
-        if (!Type.IsFloat())
-        {
-            throw new OrtQuantException($"a tensor of {Type} cannot be read as float; it must be Float32, Float16, BFloat16 or Float64");
-        }
-
-        var bytes = ReadBytes();
-        var values = new float[bytes.Length / (int)Type.ByteLength(1)];
-        FloatConversion.ToFloat32(bytes, Type, values);
-        return values;
-    }
-
-    /// <summary>All elements as 64-bit integers: shapes, axes, sizes.</summary>
-    /// <exception cref="OrtQuantException">The type is neither Int64 nor Int32, or the tensor is too large for one array.</exception>
+    /// <summary>All elements of an int64 or int32 tensor.</summary>
     public long[] ReadInt64s()
     {
-        var bytes = Type is ElementType.Int64 or ElementType.Int32
-            ? ReadBytes()
-            : throw new OrtQuantException($"a tensor of {Type} cannot be read as integers; it must be Int64 or Int32");
-        return Type == ElementType.Int64
-            ? MemoryMarshal.Cast<byte, long>(bytes).ToArray()
-            : Array.ConvertAll(MemoryMarshal.Cast<byte, int>(bytes).ToArray(), value => (long)value);
+        var bytes = ReadBytes();
+        return Type switch
+        {
+            ElementType.Int64 => MemoryMarshal.Cast<byte, long>(bytes).ToArray(),
+            ElementType.Int32 => Array.ConvertAll(MemoryMarshal.Cast<byte, int>(bytes).ToArray(), value => (long)value),
+            _ => throw new ModelFormatException($"a tensor of {Type} stands where int64 or int32 is required"),
+        };
     }
 
-    /// <summary>Throws unless the bytes are inside the tensor.</summary>
-    protected void CheckRange(long byteOffset, int length)
+    /// <summary>All elements of a float tensor, as float32.</summary>
+    public float[] ReadFloats() => FloatBytes.Decode(Type, ReadBytes());
+
+    /// <summary>A hash of type, shape and data, to find equal tensors.</summary>
+    public UInt128 ContentHash()
     {
-        if (byteOffset < 0 || byteOffset > ByteLength - length)
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(MemoryMarshal.AsBytes<long>([(long)Type, .. Shape]));
+        var buffer = new byte[Math.Min(ByteLength, 1 << 20)];
+        for (var at = 0L; at < ByteLength; at += buffer.Length)
         {
-            throw new ArgumentOutOfRangeException(
-                nameof(byteOffset), byteOffset, $"bytes {byteOffset} to {byteOffset + length} are outside a tensor of {ByteLength} bytes");
+            var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, ByteLength - at));
+            Read(at, part);
+            hash.AppendData(part);
+        }
+
+        return BinaryPrimitives.ReadUInt128LittleEndian(hash.GetHashAndReset());
+    }
+
+    /// <summary>Throws unless the bytes lie within the tensor.</summary>
+    protected void CheckRead(long byteOffset, int count)
+    {
+        if (byteOffset < 0 || count > ByteLength - byteOffset)
+        {
+            throw new ArgumentOutOfRangeException(nameof(byteOffset), byteOffset, $"bytes {byteOffset} to {byteOffset + count} are outside a tensor of {ByteLength} bytes");
         }
     }
 }

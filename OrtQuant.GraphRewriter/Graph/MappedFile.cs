@@ -1,19 +1,17 @@
 using System.IO.MemoryMappedFiles;
-using Microsoft.Win32.SafeHandles;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>A file mapped into memory, read-only. Its pages belong to the file system's cache, not to the process.</summary>
+/// <summary>A file mapped into memory for reading. Its pages are the file's own: the system can drop them, and they are no memory of this process.</summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
-    private readonly MemoryMappedFile? _mapping;
+    private readonly MemoryMappedFile? _file;
     private readonly MemoryMappedViewAccessor? _view;
     private readonly byte* _start;
 
-    private MappedFile(string path, long length, MemoryMappedFile? mapping)
+    internal MappedFile(string path)
     {
         Path = path;
-<<<<<<< Updated upstream
 
         // What is no ordinary file (a pipe, a device) has no length; opening one might never come back.
         if (new FileInfo(path) is { Exists: true, Length: 0 }) return;
@@ -31,51 +29,28 @@ internal sealed unsafe class MappedFile : IDisposable
         byte* start = null;
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         _start = start + _view.PointerOffset;
-=======
-        Length = length;
-        _mapping = mapping;
-        if (mapping is null) return;
-        _view = mapping.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _start);
-        _start += _view.PointerOffset;
->>>>>>> Stashed changes
     }
 
-    public string Path { get; }
+    internal string Path { get; }
 
-    public long Length { get; }
+    internal long Length { get; }
 
-    /// <summary>Maps a file.</summary>
-    /// <exception cref="IOException">The file cannot be opened.</exception>
-    public static MappedFile Open(string path)
+    /// <summary>Bytes of the file; valid until it is disposed.</summary>
+    internal ReadOnlySpan<byte> Span(long offset, int count)
     {
-        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        var length = RandomAccess.GetLength(handle);
-        if (length == 0) return new MappedFile(path, 0, null);
-        return new MappedFile(path, length, MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false));
-    }
-
-    /// <summary>Bytes of the file.</summary>
-    /// <exception cref="ObjectDisposedException">The file is closed.</exception>
-    public ReadOnlySpan<byte> Span(long offset, int length)
-    {
-        ObjectDisposedException.ThrowIf(_view is { CanRead: false }, this);
-        if (offset < 0 || length < 0 || offset > Length - length)
+        if (offset < 0 || count < 0 || count > Length - offset)
         {
-            throw new ArgumentOutOfRangeException(nameof(offset), offset, $"bytes {offset} to {offset + length} are outside '{Path}', which has {Length}");
+            throw new ArgumentOutOfRangeException(nameof(offset), offset, $"bytes {offset} to {offset + count} are outside '{Path}', which has {Length}");
         }
 
-        return new ReadOnlySpan<byte>(_start + offset, length);
+        return count == 0 ? default : new ReadOnlySpan<byte>(_start + offset, count);
     }
 
     public void Dispose()
     {
-        if (_view is { CanRead: true })
-        {
-            _view.SafeMemoryMappedViewHandle.ReleasePointer();
-            _view.Dispose();
-        }
-
-        _mapping?.Dispose();
+        if (_view is null) return;
+        _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view.Dispose();
+        _file!.Dispose();
     }
 }

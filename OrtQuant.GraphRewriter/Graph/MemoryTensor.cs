@@ -2,39 +2,31 @@ using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>A tensor whose bytes are in memory.</summary>
+/// <summary>A tensor whose raw form is in memory.</summary>
 internal sealed class MemoryTensor : LazyTensor
 {
-    private readonly ReadOnlyMemory<byte> _bytes;
+    private readonly ReadOnlyMemory<byte> _data;
 
-    public MemoryTensor(ElementType type, IReadOnlyList<long> shape, ReadOnlyMemory<byte> bytes)
+    internal MemoryTensor(ElementType type, IReadOnlyList<long> shape, ReadOnlyMemory<byte> data)
     {
-        Type = type;
-        Shape = [.. shape];
-        _bytes = bytes;
-        var needed = type.ByteLength(ElementCount);
-        if (bytes.Length != needed)
+        var expected = TensorSize.Bytes(type, shape, "tensor");
+        if (expected != data.Length)
         {
-            throw new ArgumentException($"{bytes.Length} bytes given; a tensor of {type} and shape [{string.Join(", ", shape)}] has {needed}", nameof(bytes));
+            throw new ModelFormatException($"a tensor of {type} [{string.Join(", ", shape)}] has {data.Length} bytes; it must have {expected}");
         }
+
+        (Type, Shape, _data) = (type, shape, data);
     }
 
     public override ElementType Type { get; }
 
     public override IReadOnlyList<long> Shape { get; }
 
-    public override long ByteLength => _bytes.Length;
+    public override long ByteLength => _data.Length;
 
     public override void Read(long byteOffset, Span<byte> destination)
     {
-        CheckRange(byteOffset, destination.Length);
-        _bytes.Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
-    }
-
-    public override bool TryGetSpan(long byteOffset, int length, out ReadOnlySpan<byte> bytes)
-    {
-        CheckRange(byteOffset, length);
-        bytes = _bytes.Span.Slice((int)byteOffset, length);
-        return true;
+        CheckRead(byteOffset, destination.Length);
+        _data.Span.Slice((int)byteOffset, destination.Length).CopyTo(destination);
     }
 }

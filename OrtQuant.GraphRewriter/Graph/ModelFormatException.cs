@@ -1,20 +1,17 @@
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>What is wrong with a model file: one line that names the tensor, node or value, what it has and what is permitted.</summary>
-public sealed class ModelFormatException : OrtQuantException
+/// <summary>A model that breaks the ONNX specification, or one of the limits for models from unknown sources. The message is one line.</summary>
+public sealed class ModelFormatException : Exception
 {
-    /// <summary>An error with a message.</summary>
-    /// <param name="message">One line for the user.</param>
+    /// <summary>An error with its message.</summary>
     public ModelFormatException(string message)
         : base(message)
     {
     }
 
-    /// <summary>An error with a message and what caused it.</summary>
-    /// <param name="message">One line for the user.</param>
-    /// <param name="innerException">The cause.</param>
-    public ModelFormatException(string message, Exception innerException)
-        : base(message, innerException)
+    /// <summary>An error with its cause.</summary>
+    public ModelFormatException(string message, Exception inner)
+        : base(message, inner)
     {
     }
 }

@@ -1,13 +1,13 @@
+using System.Globalization;
 using Google.Protobuf;
 using Onnx;
 using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>Reads model files. A model is untrusted input: every size, type and path is checked before anything relies on it.</summary>
-internal static class ModelReader
+/// <summary>Reads .onnx files from anywhere: nothing that a file says is believed before it is checked.</summary>
+internal sealed class ModelReader : IDisposable
 {
-<<<<<<< Updated upstream
     private readonly MappedFile _model;
     private readonly Dictionary<string, MappedFile> _files = [];
     private readonly TensorTable _tensors = new();
@@ -15,67 +15,67 @@ internal static class ModelReader
     private ModelReader(string path)
     {
         _model = new MappedFile(path);
-=======
-    /// <summary>Reads the messages of a model; data of its tensors go into the store, mapped.</summary>
-    /// <exception cref="ModelFormatException">The file is no ONNX model or a malformed one.</exception>
-    public static ModelProto Read(string path, TensorStore tensors)
-    {
-        if (!File.Exists(path)) throw new FileNotFoundException($"no such file: {path}", path);
-        if (new FileInfo(path).Length == 0) throw new ModelFormatException($"'{path}' is empty; it must be an ONNX model");
-        var file = tensors.Add(MappedFile.Open(path));
-        var slim = ModelSlimmer.Run(file);
-        var model = Parse(slim, path);
-        if (model.Graph is null) throw new ModelFormatException($"'{path}' is no ONNX model: it has no graph");
-        var external = new ExternalData(path, tensors);
-        TensorVisitor.Visit(model, tensor => Admit(tensor, slim, file, external, tensors));
-        return model;
->>>>>>> Stashed changes
     }
 
-    /// <summary>Checks the tensors of a model in memory, which has no external data.</summary>
-    /// <exception cref="ModelFormatException">A tensor is malformed, or has external data.</exception>
-    public static void Check(ModelProto model) => TensorVisitor.Visit(model, tensor =>
+    internal static OnnxModel Read(string path)
     {
-        if (tensor.DataLocation == TensorProto.Types.DataLocation.External)
+        var reader = new ModelReader(path);
+        try
         {
-            throw new ModelFormatException($"tensor '{tensor.Name}' has external data; a model in memory must have none");
+            return reader.Read();
+        }
+        catch (ModelFormatException error)
+        {
+            reader.Dispose();
+            throw new ModelFormatException($"{path}: {error.Message}", error);
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        foreach (var file in _files.Values) file.Dispose();
+    }
+
+    private OnnxModel Read()
+    {
+        if (_model.Length == 0) throw new ModelFormatException("the file is empty");
+        if (_model.Length > int.MaxValue)
+        {
+            throw new ModelFormatException($"the file has {_model.Length} bytes; protobuf allows {int.MaxValue}, more than that goes into external data");
         }
 
-<<<<<<< Updated upstream
         var proto = Parse(WireStripper.Strip(_model.Span(0, (int)_model.Length)));
         foreach (var tensor in ProtoWalk.Tensors(proto)) Resolve(tensor);
         return new OnnxModel(proto, _model.Path, _tensors, [_model, .. _files.Values]);
     }
 
     private static ModelProto Parse(byte[] bytes)
-=======
-        CheckInline(tensor);
-    });
-
-    private static ModelProto Parse(ModelSlimmer slim, string path)
->>>>>>> Stashed changes
     {
         try
         {
-            return ModelProto.Parser.ParseFrom(slim.Bytes);
+            return ModelProto.Parser.ParseFrom(bytes);
         }
-        catch (InvalidProtocolBufferException exception)
+        catch (InvalidProtocolBufferException error)
         {
-            throw new ModelFormatException($"'{path}' is no ONNX model, or a damaged one: {exception.Message}", exception);
+            throw new ModelFormatException("not an ONNX model, or damaged: " + error.Message, error);
         }
     }
 
-    private static void Admit(TensorProto tensor, ModelSlimmer slim, MappedFile file, ExternalData external, TensorStore tensors)
+    private void Resolve(TensorProto tensor)
     {
-        var span = slim.TakeSpan(tensor);
-        if (tensor.DataLocation == TensorProto.Types.DataLocation.External)
+        if (tensor.DataLocation != TensorProto.Types.DataLocation.External)
         {
-            if (span is not null || tensor.HasRawData)
-            {
-                throw new ModelFormatException($"tensor '{tensor.Name}' has raw data and external data; it must have one of them");
-            }
+            // Small data stays where it is, but its size is checked now.
+            if (tensor.DataType != (int)ElementType.String) InlineData.Read(tensor);
+            return;
+        }
 
-<<<<<<< Updated upstream
         var type = (ElementType)tensor.DataType;
         var what = $"tensor '{tensor.Name}'";
         var expected = TensorSize.Bytes(type, tensor.Dims, what);
@@ -85,30 +85,31 @@ internal static class ModelReader
         var offset = Number(tensor, "offset") ?? 0;
         var length = Number(tensor, "length") ?? expected;
         if (length != expected)
-=======
-            tensors.Refer(tensor, external.Open(tensor));
-        }
-        else if (span is { } raw)
->>>>>>> Stashed changes
         {
-            var (type, needed) = TensorCheck.Geometry(tensor);
-            if (raw.Length != needed || type == ElementType.String)
-            {
-                throw new ModelFormatException(
-                    $"tensor '{tensor.Name}' has {raw.Length} bytes of raw data; its type {type} and dimensions [{string.Join(", ", tensor.Dims)}] need {needed}");
-            }
+            throw new ModelFormatException($"{what} of {type} [{string.Join(", ", tensor.Dims)}] has {length} bytes in {shown}; it must have {expected}");
+        }
 
-            tensors.Refer(tensor, new MappedTensor(file, raw.Offset, type, [.. tensor.Dims], needed));
-        }
-        else
+        if (offset > file.Length || length > file.Length - offset)
         {
-            tensor.ExternalData.Clear();
-            CheckInline(tensor);
+            throw new ModelFormatException($"{what} is at bytes {offset} to {(UInt128)offset + (UInt128)length} of {shown}, which has {file.Length}");
         }
+
+        _tensors.Refer(tensor, new FileTensor(type, [.. tensor.Dims], file, offset, length));
     }
 
-    private static void CheckInline(TensorProto tensor)
+    private MappedFile Open(string path)
     {
-        if (TensorCheck.Geometry(tensor).Type != ElementType.String) InlineTensor.Read(tensor);
+        if (!_files.TryGetValue(path, out var file)) _files[path] = file = new MappedFile(path);
+        return file;
+    }
+
+    private static string? Entry(TensorProto tensor, string key) => tensor.ExternalData.FirstOrDefault(entry => entry.Key == key)?.Value;
+
+    private static long? Number(TensorProto tensor, string key)
+    {
+        if (Entry(tensor, key) is not { } text) return null;
+        return long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+            ? value
+            : throw new ModelFormatException($"tensor '{tensor.Name}' has {key} '{text}'; it must be a whole number, 0 or more");
     }
 }

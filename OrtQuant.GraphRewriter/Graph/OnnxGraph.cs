@@ -3,169 +3,151 @@ using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>
-/// A graph, the main one or one in an attribute of a node, with use-def edges over <see cref="Proto"/>. Changes made here keep message and
-/// edges in step; for changes of the message itself use <see cref="OnnxModel.Edit"/>.
-/// </summary>
+/// <summary>A graph with use-def edges: the main graph of a model, or the body of an If, Loop or Scan.</summary>
 public sealed class OnnxGraph
 {
     private readonly Dictionary<string, OnnxValue> _values = [];
+    private readonly Dictionary<string, TensorProto> _initializers = [];
+    private readonly Dictionary<string, ValueInfoProto> _declared = [];
     private readonly List<OnnxNode> _nodes = [];
 
-    internal OnnxGraph(OnnxModel model, GraphProto proto, OnnxNode? owner)
-    {
-        Model = model;
-        Proto = proto;
-        OwnerNode = owner;
-        Parent = owner?.Graph;
-        DefineInputs();
-        foreach (var node in proto.Node) _nodes.Add(new OnnxNode(this, node));
-        foreach (var node in _nodes) node.DefineOutputs();
-        foreach (var info in proto.ValueInfo)
-        {
-            if (_values.TryGetValue(info.Name, out var value)) value.Infos.Add(info);
-        }
+    internal OnnxGraph(OnnxModel model, GraphProto proto, OnnxGraph? parent) => (Model, Proto, Parent) = (model, proto, parent);
 
-        // Inner graphs see every name of this one, so they come after all of its definitions.
-        foreach (var node in _nodes) Connect(node);
-        foreach (var info in proto.Output)
-        {
-            var value = Find(info.Name) ?? throw new ModelFormatException($"output '{info.Name}' of graph '{proto.Name}' is produced by nothing");
-            value.IsGraphOutput = true;
-            value.Infos.Add(info);
-        }
-    }
-
-    /// <summary>The model it is part of.</summary>
+    /// <summary>The model it belongs to.</summary>
     public OnnxModel Model { get; }
 
-    /// <summary>The message.</summary>
+    /// <summary>The graph as ONNX stores it. Its nodes and initializers are brought up to date when <see cref="OnnxModel.Proto"/> is read.</summary>
     public GraphProto Proto { get; }
 
-    /// <summary>The graph around it, whose values it sees; null for the main graph.</summary>
+    /// <summary>The graph around it; null for the main graph.</summary>
     public OnnxGraph? Parent { get; }
 
-    /// <summary>The node that holds it; null for the main graph.</summary>
-    public OnnxNode? OwnerNode { get; }
+    /// <summary>The If, Loop or Scan that it is a body of; null for the main graph.</summary>
+    public OnnxNode? OwnerNode { get; internal set; }
 
-    /// <summary>Nodes in the order of the message.</summary>
+    /// <summary>Nodes in an order in which they can run.</summary>
     public IReadOnlyList<OnnxNode> Nodes => _nodes;
 
-    /// <summary>Inputs that are no initializers, and those that are, in the order of the message.</summary>
-    public IReadOnlyList<OnnxValue> Inputs => [.. Proto.Input.Select(info => _values[info.Name])];
+    /// <summary>Inputs, in order.</summary>
+    public IReadOnlyList<OnnxValue> Inputs => [.. Proto.Input.Select(input => _values[input.Name])];
 
-    /// <summary>Outputs in the order of the message.</summary>
-    public IReadOnlyList<OnnxValue> Outputs => [.. Proto.Output.Select(info => Find(info.Name)!)];
+    /// <summary>Outputs, in order.</summary>
+    public IReadOnlyList<OnnxValue> Outputs => [.. Proto.Output.Select(output => Find(output.Name)!)];
 
-    /// <summary>Dense initializers, in the order of the message.</summary>
-    public IReadOnlyList<OnnxValue> Initializers => [.. Proto.Initializer.Select(tensor => _values[tensor.Name])];
+    /// <summary>Initializers, in the order of the file, then as added.</summary>
+    public IReadOnlyList<OnnxValue> Initializers => [.. _initializers.Keys.Select(name => _values[name])];
 
-    /// <summary>The value that a name means here: this graph's own, else that of the nearest graph around it.</summary>
-    public OnnxValue? Find(string name)
-    {
-        for (var graph = this; graph is not null; graph = graph.Parent)
-        {
-            if (graph._values.TryGetValue(name, out var value)) return value;
-        }
+    /// <summary>A value by name, of this graph or one around it.</summary>
+    public OnnxValue? Find(string name) => _values.GetValueOrDefault(name) ?? Parent?.Find(name);
 
-        return null;
-    }
+    /// <summary>A name that no value of the model has, close to the given one.</summary>
+    public string UniqueName(string hint) => Model.UniqueName(hint);
 
-    /// <summary>Position of a node of this graph; -1 if it is not one.</summary>
-    public int IndexOf(OnnxNode node) => _nodes.IndexOf(node);
-
-    /// <summary>Adds a node at a position.</summary>
-    /// <exception cref="ModelFormatException">An input is defined nowhere, or an output twice.</exception>
-    public OnnxNode Insert(int index, NodeProto proto)
-    {
-        var node = new OnnxNode(this, proto);
-        node.DefineOutputs();
-        Connect(node);
-        Proto.Node.Insert(index, proto);
-        _nodes.Insert(index, node);
-        Model.ForgetGraphs();
-        return node;
-    }
-
-    /// <summary>Adds a node after all others.</summary>
+    /// <summary>Adds a node at the end of the graph.</summary>
+    /// <param name="proto">Its inputs are names of values that exist; its outputs names of new values, or of values that no node writes.</param>
     public OnnxNode AddNode(NodeProto proto) => Insert(_nodes.Count, proto);
 
-    /// <summary>Adds a node before another.</summary>
-    public OnnxNode InsertBefore(OnnxNode node, NodeProto proto) => Insert(IndexOf(node), proto);
+    /// <summary>Adds a node just before another.</summary>
+    public OnnxNode InsertBefore(OnnxNode next, NodeProto proto) => Insert(IndexOf(next), proto);
 
-    /// <summary>Adds a node after another.</summary>
-    public OnnxNode InsertAfter(OnnxNode node, NodeProto proto) => Insert(IndexOf(node) + 1, proto);
+    /// <summary>Adds a node just after another.</summary>
+    public OnnxNode InsertAfter(OnnxNode previous, NodeProto proto) => Insert(IndexOf(previous) + 1, proto);
 
-    /// <summary>Removes a node; its outputs stay as values without a producer until something else produces them.</summary>
+    /// <summary>Takes a node out. Its outputs lose their producer and are forgotten when nothing reads them.</summary>
     public void Remove(OnnxNode node)
     {
-        var index = IndexOf(node);
-        if (index < 0) throw new ArgumentException($"{node} is not in graph '{Proto.Name}'", nameof(node));
-        Proto.Node.RemoveAt(index);
-        _nodes.RemoveAt(index);
-        node.Detach();
-        Model.ForgetGraphs();
+        _nodes.Remove(node);
+        node.Unlink();
+        foreach (var output in node.Outputs)
+        {
+            if (output is { Producer: null, IsGraphOutput: false, IsGraphInput: false } && output.Uses.Count == 0) Forget(output.Name);
+        }
     }
 
-    /// <summary>Lets every node that reads a value read another one. Outputs of graphs keep their names.</summary>
-    public static void ReplaceAllUses(OnnxValue old, OnnxValue value)
+    /// <summary>Makes every reader of one value read another; graph outputs keep their names and are not touched.</summary>
+    public void ReplaceAllUses(OnnxValue old, OnnxValue value)
     {
         foreach (var use in old.Uses.ToArray()) use.Node.SetInput(use.Index, value);
     }
 
-    /// <summary>Adds an initializer.</summary>
-    /// <exception cref="ArgumentException">The name is defined already.</exception>
+    /// <summary>Adds a constant.</summary>
+    /// <param name="name">A name that no value has.</param>
+    /// <param name="tensor">Its data; read when the model is saved.</param>
     public OnnxValue AddInitializer(string name, LazyTensor tensor)
     {
         var value = Define(name);
-        if (value.Producer is not null || value.IsInitializer || value.IsGraphInput)
-        {
-            throw new ArgumentException($"'{name}' is defined already in graph '{Proto.Name}'", nameof(name));
-        }
-
-        var proto = new TensorProto { Name = name };
-        Model.Tensors.Refer(proto, tensor);
-        Proto.Initializer.Add(proto);
-        value.Initializer = proto;
+        _initializers[name] = Model.Tensors.Add(name, tensor);
+        Model.ClaimName(name);
         return value;
     }
 
-    /// <summary>Gives an initializer other data, of any type and shape.</summary>
-    public void SetInitializer(OnnxValue value, LazyTensor tensor)
+    /// <summary>Puts other data in the place of an initializer's; type and shape may change.</summary>
+    public void ReplaceInitializer(OnnxValue value, LazyTensor tensor)
     {
-        var proto = value.Initializer ?? throw new ArgumentException($"'{value.Name}' is no initializer", nameof(value));
-        Model.Tensors.Refer(proto, tensor);
-        value.Initializer = proto;
+        if (!_initializers.ContainsKey(value.Name)) throw new InvalidOperationException($"'{value.Name}' is no initializer");
+        _initializers[value.Name] = Model.Tensors.Add(value.Name, tensor);
     }
 
-    /// <summary>Removes an initializer.</summary>
+    /// <summary>Takes a constant out; nothing may read it.</summary>
     public void RemoveInitializer(OnnxValue value)
     {
-        if (value.Initializer is not { } proto) throw new ArgumentException($"'{value.Name}' is no initializer", nameof(value));
-        for (var i = Proto.Initializer.Count - 1; i >= 0; i--)
-        {
-            if (ReferenceEquals(Proto.Initializer[i], proto)) Proto.Initializer.RemoveAt(i);
-        }
-
-        value.Initializer = null;
+        if (value.Uses.Count > 0 || value.IsGraphOutput) throw new InvalidOperationException($"initializer '{value.Name}' is still read");
+        _initializers.Remove(value.Name);
+        if (!value.IsGraphInput) Forget(value.Name);
     }
 
-    /// <summary>A new value without a definition, for <see cref="OnnxNode.SetOutput"/>.</summary>
-    public OnnxValue AddValue(string name) =>
-        _values.ContainsKey(name) ? throw new ArgumentException($"'{name}' is defined already in graph '{Proto.Name}'", nameof(name)) : Define(name);
-
-    /// <summary>A name that no graph of the model uses, and that is not given out again: the hint, or the hint with a number.</summary>
-    public string UniqueName(string hint) => Model.UniqueName(hint);
-
-    internal OnnxValue Define(string name)
+    /// <summary>Declares type and shape of a value; -1 is an unknown dimension.</summary>
+    public void Declare(string name, ElementType type, IReadOnlyList<long>? shape)
     {
-        if (!_values.TryGetValue(name, out var value))
+        var info = new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)type } } };
+        if (shape is not null)
         {
-            _values[name] = value = new OnnxValue(this, name);
-            Model.TakeName(name);
+            info.Type.TensorType.Shape = new TensorShapeProto();
+            info.Type.TensorType.Shape.Dim.AddRange(shape.Select(size =>
+                size < 0 ? new TensorShapeProto.Types.Dimension() : new TensorShapeProto.Types.Dimension { DimValue = size }));
         }
 
-<<<<<<< Updated upstream
+        if (!_declared.ContainsKey(name) || Proto.ValueInfo.Any(known => known.Name == name))
+        {
+            for (var i = Proto.ValueInfo.Count - 1; i >= 0; i--)
+            {
+                if (Proto.ValueInfo[i].Name == name) Proto.ValueInfo.RemoveAt(i);
+            }
+
+            Proto.ValueInfo.Add(info);
+        }
+
+        _declared[name] = info;
+    }
+
+    internal TensorProto? InitializerOf(string name) => _initializers.GetValueOrDefault(name);
+
+    internal LazyTensor? ConstantOf(OnnxValue value)
+    {
+        if (value.Producer is { } producer) return producer.ConstantTensor();
+        return !value.IsGraphInput && _initializers.TryGetValue(value.Name, out var proto) ? Model.Tensors.Find(proto) : null;
+    }
+
+    internal ElementType? DeclaredType(string name) =>
+        _declared.TryGetValue(name, out var info) && info.Type?.TensorType is { ElemType: > 0 } type ? (ElementType)type.ElemType : null;
+
+    internal IReadOnlyList<long>? DeclaredShape(string name) =>
+        _declared.TryGetValue(name, out var info) && info.Type?.TensorType?.Shape is { } shape
+            ? [.. shape.Dim.Select(dimension => dimension.ValueCase == TensorShapeProto.Types.Dimension.ValueOneofCase.DimValue ? dimension.DimValue : -1)]
+            : null;
+
+    /// <summary>Builds the edges of this graph and of those inside it.</summary>
+    internal void Build(int depth)
+    {
+        if (depth > OnnxModel.DeepestNesting) throw new ModelFormatException($"graphs are nested more than {OnnxModel.DeepestNesting} deep");
+        foreach (var info in Proto.ValueInfo.Concat(Proto.Output).Concat(Proto.Input)) _declared[info.Name] = info;
+        foreach (var input in Proto.Input) Define(input.Name).IsGraphInput = true;
+        foreach (var tensor in Proto.Initializer)
+        {
+            if (!_initializers.TryAdd(tensor.Name, tensor)) throw new ModelFormatException($"two initializers are named '{tensor.Name}'");
+            _values.TryAdd(tensor.Name, new OnnxValue(this, tensor.Name));
+        }
+
         foreach (var sparse in Proto.SparseInitializer) _values.TryAdd(sparse.Values?.Name ?? "", new OnnxValue(this, sparse.Values?.Name ?? ""));
         foreach (var node in Proto.Node)
         {
@@ -242,43 +224,21 @@ public sealed class OnnxGraph
     {
         var value = new OnnxValue(this, name);
         if (!_values.TryAdd(name, value)) throw new ModelFormatException($"two values are named '{name}'");
-=======
->>>>>>> Stashed changes
         return value;
     }
 
-    private void DefineInputs()
+    private void Forget(string name)
     {
-        foreach (var info in Proto.Input)
-        {
-            var value = Define(info.Name);
-            if (value.IsGraphInput) throw new ModelFormatException($"graph '{Proto.Name}' has input '{info.Name}' twice; a name may be an input once");
-            value.IsGraphInput = true;
-            value.Infos.Add(info);
-        }
-
-        foreach (var tensor in Proto.Initializer) DefineInitializer(tensor.Name).Initializer = tensor;
-        foreach (var tensor in Proto.SparseInitializer) DefineInitializer(tensor.Values?.Name ?? "").IsSparse = true;
+        _values.Remove(name);
+        _declared.Remove(name);
     }
 
-    private OnnxValue DefineInitializer(string name)
+    private int IndexOf(OnnxNode node)
     {
-        var value = Define(name);
-        return value.IsInitializer
-            ? throw new ModelFormatException($"graph '{Proto.Name}' has two initializers named '{name}'; a name may be used once")
-            : value;
+        var index = _nodes.IndexOf(node);
+        return index >= 0 ? index : throw new InvalidOperationException($"{node} is not in this graph");
     }
 
-    private void Connect(OnnxNode node)
-    {
-        node.ResolveInputs();
-        List<OnnxGraph>? inner = null;
-        foreach (var attribute in node.Proto.Attribute)
-        {
-            if (attribute.G is not null) (inner ??= []).Add(new OnnxGraph(Model, attribute.G, node));
-            foreach (var graph in attribute.Graphs) (inner ??= []).Add(new OnnxGraph(Model, graph, node));
-        }
-
-        if (inner is not null) node.Subgraphs = inner;
-    }
+    private static ModelFormatException Undefined(NodeProto node, string input) =>
+        new($"node '{(node.Name.Length > 0 ? node.Name : node.OpType)}' reads '{input}', which nothing produces");
 }

@@ -1,62 +1,55 @@
 using Onnx;
-using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
 /// <summary>
-/// A model: the messages, with use-def edges over its graphs, and its bulk data as lazy tensors. The data of large tensors are not in
-/// the messages, wherever the file had them; <see cref="ModelWriter"/> puts them into a new file.
+/// A model: its graphs with use-def edges, and its tensors, mapped and read on demand. Editing goes through <see cref="Graph"/>; what is
+/// not graph (metadata, functions, imports, fields this library does not know) stays in <see cref="Proto"/> and is saved as it was.
 /// </summary>
 public sealed class OnnxModel : IDisposable
 {
-    private readonly HashSet<string> _names = [];
-    private List<OnnxGraph>? _graphs;
+    internal const int DeepestNesting = 64;
 
-    private OnnxModel(ModelProto proto, string? path, TensorStore tensors)
+    private readonly ModelProto _proto;
+    private readonly IReadOnlyList<IDisposable> _files;
+    private HashSet<string> _names = [];
+
+    internal OnnxModel(ModelProto proto, string? path, TensorTable tensors, IReadOnlyList<IDisposable> files)
     {
-        Proto = proto;
-        FilePath = path;
-        Tensors = tensors;
+        (_proto, Path, Tensors, _files) = (proto, path, tensors, files);
         Graph = Build();
     }
 
-    /// <summary>The message. Nodes, values and initializers are changed through the graphs, everything else here.</summary>
-    public ModelProto Proto { get; }
+    /// <summary>The file it was read from; null for a model made in memory.</summary>
+    public string? Path { get; }
 
-    /// <summary>Full path of the file it came from; null for a model made in memory.</summary>
-    public string? FilePath { get; }
+    /// <summary>The folder of that file.</summary>
+    public string? Directory => Path is null ? null : System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path));
 
-    /// <summary>The folder of the file, where external data are looked for; null for a model made in memory.</summary>
-    public string? Directory => Path.GetDirectoryName(FilePath);
+    /// <summary>The model as ONNX stores it, up to date with the graphs. Bulk tensor data is not in it.</summary>
+    public ModelProto Proto
+    {
+        get
+        {
+            Graph.Sync();
+            return _proto;
+        }
+    }
 
     /// <summary>The main graph.</summary>
     public OnnxGraph Graph { get; private set; }
 
-    /// <summary>The main graph, and every graph in attributes of its nodes, outer ones first.</summary>
-    public IReadOnlyList<OnnxGraph> AllGraphs => _graphs ??= Collect(Graph, []);
-
-    internal TensorStore Tensors { get; }
-
-    /// <summary>Opens a model. Files stay mapped until it is disposed.</summary>
-    /// <param name="path">An .onnx file; external data lie in its folder or below it.</param>
-    /// <exception cref="ModelFormatException">The file is no ONNX model or a malformed one.</exception>
-    /// <exception cref="IOException">A file cannot be read.</exception>
-    public static OnnxModel Load(string path)
+    /// <summary>The main graph and every body of an If, Loop or Scan, outer ones first.</summary>
+    public IReadOnlyList<OnnxGraph> AllGraphs
     {
-        var full = Path.GetFullPath(path);
-        var tensors = new TensorStore();
-        try
+        get
         {
-            return new OnnxModel(ModelReader.Read(full, tensors), full, tensors);
-        }
-        catch
-        {
-            tensors.Dispose();
-            throw;
+            var found = new List<OnnxGraph> { Graph };
+            for (var i = 0; i < found.Count; i++) found.AddRange(found[i].Nodes.SelectMany(node => node.Subgraphs));
+            return found;
         }
     }
 
-<<<<<<< Updated upstream
     internal TensorTable Tensors { get; }
 
     /// <summary>Bytes of the model file and of the external data it refers to; 0 for a model made in memory.</summary>
@@ -88,97 +81,54 @@ public sealed class OnnxModel : IDisposable
 
     /// <summary>Imports an operator set unless the model does already.</summary>
     public void EnsureOpset(string domain, long version)
-=======
-    /// <summary>A model of a message in memory, without external data.</summary>
-    /// <exception cref="ModelFormatException">The model is malformed, or has external data.</exception>
-    public static OnnxModel FromProto(ModelProto proto)
->>>>>>> Stashed changes
     {
-        ModelReader.Check(proto);
-        return new OnnxModel(proto, null, new TensorStore());
+        if (Opset(domain) == 0) _proto.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = version });
     }
 
-    /// <summary>A copy that can be changed on its own; bulk data are shared.</summary>
-    public OnnxModel Clone() => new(Proto.Clone(), FilePath, Tensors.Share());
+    /// <summary>Adds a model-local function.</summary>
+    public void AddFunction(FunctionProto function) => _proto.Functions.Add(function);
 
-    /// <summary>Closes the files.</summary>
-    public void Dispose() => Tensors.Dispose();
-
-    /// <summary>Changes the message at will, and builds graphs, nodes and values anew; the old ones are dead.</summary>
-    /// <exception cref="ModelFormatException">The change left the model malformed.</exception>
-    public void Edit(Action<ModelProto> edit)
+    /// <summary>Changes the protobuf objects; every graph object is made anew afterwards.</summary>
+    public void Edit(Action<ModelProto> change)
     {
-        edit(Proto);
+        change(Proto);
         Graph = Build();
     }
 
-    /// <summary>Version of a domain's operators; 0 where the model does not import the domain.</summary>
-    public int Opset(string domain = "") => (int)(Import(domain)?.Version ?? 0);
+    /// <summary>The data of a TensorProto of this model; null for strings.</summary>
+    public LazyTensor? Tensor(TensorProto proto) => Tensors.Find(proto);
 
-    /// <summary>Imports a domain's operators in this version, if not in a newer one.</summary>
-    public void EnsureOpset(string domain, int version)
+    /// <summary>Releases the mapped files; tensors can no longer be read.</summary>
+    public void Dispose()
     {
-        if (Import(domain) is not { } import)
-        {
-            Proto.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = version });
-        }
-        else if (import.Version < version)
-        {
-            import.Version = version;
-        }
+        foreach (var file in _files) file.Dispose();
     }
-
-    /// <summary>Adds a function of the model's own, unless it has one of the same domain, name and overload.</summary>
-    public void AddFunction(FunctionProto function)
-    {
-        if (!Proto.Functions.Any(known => known.Domain == function.Domain && known.Name == function.Name && known.Overload == function.Overload))
-        {
-            Proto.Functions.Add(function);
-        }
-    }
-
-    /// <summary>The data of a tensor message of this model (of an attribute, for example); null for strings.</summary>
-    public LazyTensor? Tensor(TensorProto proto) => Tensors.Tensor(proto);
-
-    /// <summary>Lets a tensor message of this model stand for other data, of any type and shape.</summary>
-    public void SetTensor(TensorProto proto, LazyTensor tensor) => Tensors.Refer(proto, tensor);
-
-    internal static string NormalizeDomain(string domain) => domain == "ai.onnx" ? "" : domain;
-
-    internal void ForgetGraphs() => _graphs = null;
-
-    internal void TakeName(string name) => _names.Add(name);
 
     internal string UniqueName(string hint)
     {
-        if (_names.Add(hint)) return hint;
+        if (!_names.Contains(hint)) return hint;
         for (var i = 1; ; i++)
         {
-            if (_names.Add($"{hint}_{i}")) return $"{hint}_{i}";
+            if (!_names.Contains($"{hint}_{i}")) return $"{hint}_{i}";
         }
     }
 
-    private OperatorSetIdProto? Import(string domain) =>
-        Proto.OpsetImport.FirstOrDefault(import => NormalizeDomain(import.Domain) == NormalizeDomain(domain));
+    internal void ClaimName(string name) => _names.Add(name);
 
     private OnnxGraph Build()
     {
-        _names.Clear();
-        _graphs = null;
-        if (Proto.Graph is null) throw new ModelFormatException("the model has no graph");
-        var graph = new OnnxGraph(this, Proto.Graph, null);
-        foreach (var each in Collect(graph, [])) CycleCheck.Run(each);
+        if (_proto.Graph is null) throw new ModelFormatException("the file holds no graph: not an ONNX model, or damaged");
+        var graph = new OnnxGraph(this, _proto.Graph, null);
+        graph.Build(0);
+        _names = [.. ValueNames(_proto.Graph)];
         return graph;
     }
 
-    private static List<OnnxGraph> Collect(OnnxGraph graph, List<OnnxGraph> graphs)
-    {
-        graphs.Add(graph);
-        foreach (var node in graph.Nodes)
-        {
-            foreach (var inner in node.Subgraphs) Collect(inner, graphs);
-        }
-
-        return graphs;
-    }
+    private static IEnumerable<string> ValueNames(GraphProto graph) =>
+        graph.Input.Concat(graph.Output).Select(value => value.Name)
+            .Concat(graph.Initializer.Select(tensor => tensor.Name))
+            .Concat(graph.Node.SelectMany(node => node.Output))
+            .Concat(graph.Node.SelectMany(node => node.Attribute)
+                .SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
+                .SelectMany(ValueNames));
 }

@@ -1,41 +1,34 @@
-using Onnx;
 using OrtQuant.Descriptions;
 
 namespace OrtQuant.GraphRewriter.Graph;
 
-/// <summary>A named value of a graph, with what produces it and what reads it.</summary>
+/// <summary>One reader of a value.</summary>
+/// <param name="Node">The node; it may be in a graph nested in the value's own.</param>
+/// <param name="Index">Which of its inputs.</param>
+public readonly record struct Use(OnnxNode Node, int Index);
+
+/// <summary>A named value of a graph: an input, an initializer, or an output of a node.</summary>
 public sealed class OnnxValue
 {
     private readonly List<Use> _uses = [];
-    private readonly List<ValueInfoProto> _infos = [];
-    private TensorProto? _initializer;
-    private LazyTensor? _tensor;
 
-    internal OnnxValue(OnnxGraph graph, string name)
-    {
-        Graph = graph;
-        Name = name;
-    }
+    internal OnnxValue(OnnxGraph graph, string name) => (Graph, Name) = (graph, name);
 
-    /// <summary>The name, unique in <see cref="Graph"/>.</summary>
-    public string Name { get; }
-
-    /// <summary>The graph that defines the value.</summary>
+    /// <summary>The graph that defines it.</summary>
     public OnnxGraph Graph { get; }
 
-    /// <summary>The node that produces it; null for inputs and initializers.</summary>
+    /// <summary>Unique within its graph.</summary>
+    public string Name { get; }
+
+    /// <summary>The node that computes it; null for inputs and initializers.</summary>
     public OnnxNode? Producer { get; internal set; }
 
-    /// <summary>Whether an initializer (a sparse one too) has this name, overridable or not.</summary>
-    public bool IsInitializer => _initializer is not null || IsSparse;
-
-    /// <summary>Whether the graph takes it as an input; an initializer that does is only a default.</summary>
+    /// <summary>An input of the graph.</summary>
     public bool IsGraphInput { get; internal set; }
 
-    /// <summary>Whether it is an output of the graph that defines it.</summary>
+    /// <summary>An output of the graph.</summary>
     public bool IsGraphOutput { get; internal set; }
 
-<<<<<<< Updated upstream
     /// <summary>An initializer; one that is a graph input as well is a default that a caller may replace.</summary>
     public bool IsInitializer => Graph.InitializerOf(Name) is not null;
 
@@ -46,52 +39,18 @@ public sealed class OnnxValue
     internal LazyTensor? Initializer => Graph.InitializerOf(Name) is { } proto ? Graph.Model.Tensors.Find(proto) : null;
 
     /// <summary>Its readers, nested graphs included, in no particular order across graphs.</summary>
-=======
-    /// <summary>Every input that reads it, in inner graphs too, in graph order.</summary>
->>>>>>> Stashed changes
     public IReadOnlyList<Use> Uses => _uses;
 
-    /// <summary>
-    /// The data of the initializer or Constant node that defines it; null where the value is computed, where a caller may replace it, and
-    /// for strings and sparse tensors.
-    /// </summary>
-    public LazyTensor? Constant => IsGraphInput ? null : Tensor;
+    /// <summary>Element type, where the model says it.</summary>
+    public ElementType? Type => Constant?.Type ?? Graph.DeclaredType(Name);
 
-    /// <summary>Element type, as far as the model declares it; else <see cref="ElementType.Undefined"/>.</summary>
-    public ElementType Type => Declared is { } declared
-        ? (ElementType)declared.ElemType
-        : _initializer is not null ? (ElementType)_initializer.DataType : Tensor?.Type ?? ElementType.Undefined;
-
-    /// <summary>Dimensions, as far as the model declares them; -1 for one that is symbolic or unknown. Null where not even the rank is known.</summary>
-    public IReadOnlyList<long>? Shape => Declared?.Shape is { } shape
-        ? [.. shape.Dim.Select(dimension => dimension.HasDimValue ? dimension.DimValue : -1)]
-        : _initializer is not null ? _initializer.Dims : Tensor?.Shape;
-
-    /// <summary>The initializer's message.</summary>
-    internal TensorProto? Initializer
-    {
-        get => _initializer;
-        set
-        {
-            _initializer = value;
-            _tensor = null;
-        }
-    }
-
-    internal bool IsSparse { get; set; }
-
-    /// <summary>Declarations of its type: as input, output, or inner value.</summary>
-    internal List<ValueInfoProto> Infos => _infos;
-
-    /// <summary>The data of the initializer, even of one that a caller may replace, or of the Constant node.</summary>
-    internal LazyTensor? Tensor => _tensor ??= _initializer is not null ? Graph.Model.Tensors.Tensor(_initializer) : Producer?.ConstantTensor;
-
-    private TypeProto.Types.Tensor? Declared => _infos.Find(info => info.Type?.TensorType is { HasElemType: true })?.Type.TensorType;
+    /// <summary>Dimensions, -1 for a symbolic one, where the model says them.</summary>
+    public IReadOnlyList<long>? Shape => Constant?.Shape ?? Graph.DeclaredShape(Name);
 
     /// <inheritdoc/>
     public override string ToString() => Name;
 
-    internal void AddUse(Use use) => _uses.Add(use);
+    internal void AddUse(OnnxNode node, int index) => _uses.Add(new Use(node, index));
 
-    internal void RemoveUse(Use use) => _uses.Remove(use);
+    internal void RemoveUse(OnnxNode node, int index) => _uses.Remove(new Use(node, index));
 }
