@@ -24,8 +24,9 @@ public static class ModelComparer
         string referenceFile, string modelFile, IReadOnlyList<long[]> sequences, ComparisonOptions options,
         IProgress<(int Done, int Total)>? progress, CancellationToken cancellation)
     {
-        using var reference = LanguageModel.Open(referenceFile, options.Reference);
-        using var model = LanguageModel.Open(modelFile, options.Model);
+        var configuration = ModelConfiguration.Read(options.ConfigurationOf ?? referenceFile);
+        using var reference = LanguageModel.Open(referenceFile, options.Reference, configuration);
+        using var model = LanguageModel.Open(modelFile, options.Model, configuration);
         var distributions = new DistributionMeter();
         var (referenceLoss, modelLoss, scored, done) = (0.0, 0.0, 0L, 0);
         foreach (var (ids, batch) in SequenceBatches.Of(sequences, reference, model))

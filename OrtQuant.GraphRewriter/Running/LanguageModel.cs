@@ -30,15 +30,18 @@ public sealed class LanguageModel : IDisposable
         Configuration.ShareCacheBuffer && Signature.Cache.All(pair => pair.Past.Type == pair.Present.Type);
 
     /// <summary>Opens a model.</summary>
+    /// <param name="modelFile">The graph.</param>
+    /// <param name="settings">How to open it.</param>
+    /// <param name="configuration">Sizes that the graph does not give; null: what the files beside it say.</param>
     /// <exception cref="RunningException">It cannot be opened or is no decoder-only language model.</exception>
-    public static LanguageModel Open(string modelFile, SessionSettings settings)
+    public static LanguageModel Open(string modelFile, SessionSettings settings, ModelConfiguration? configuration = null)
     {
         var session = SessionFactory.Open(modelFile, settings);
         try
         {
             var signature = ModelSignature.Of(session);
             signature.RequireLanguageModel(Path.GetFileName(modelFile));
-            return new LanguageModel(modelFile, session, signature, ModelConfiguration.Read(modelFile));
+            return new LanguageModel(modelFile, session, signature, configuration ?? ModelConfiguration.Read(modelFile));
         }
         catch
         {
