@@ -18,9 +18,10 @@ internal sealed class PlanArguments
     private readonly Option<int?> _bits = Number("--bits", "B", "Bits of a code (default: 4).");
     private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
     private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32).");
-    private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points." };
+    private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points (8-bit weights have none anyway)." };
     private readonly Option<string> _algorithm = OneOf("--algorithm", "rtn", "How codes and scales are chosen", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
-    private readonly Option<string> _accuracyLevel = OneOf("--accuracy-level", "int8", "How the kernels compute", "float", "int8", "0", "1", "4");
+    private readonly Option<string?> _accuracyLevel = OneOfOrNone(
+        "--accuracy-level", "How the kernels compute (default: float with --bits 8, else int8 activations)", "float", "int8", "0", "1", "4");
     private readonly Option<string> _target = OneOf("--target", "cpu", "Where the model is meant to run", "cpu", "cuda");
     private readonly Option<string?> _activations = OneOfOrNone("--activations", "Type inside the graph (default: fp32 for cpu, keep for cuda)", "keep", "fp32");
     private readonly Option<string> _io = OneOf("--io", "keep", "Type of the graph's inputs and outputs", "keep", "fp32");
@@ -66,7 +67,7 @@ internal sealed class PlanArguments
         GroupSize = arguments.GetValue(_groupSize),
         Symmetric = arguments.GetValue(_symmetric),
         Algorithm = arguments.GetValue(_algorithm)!,
-        AccuracyLevel = arguments.GetValue(_accuracyLevel) switch { "float" or "1" => 1, "0" => 0, _ => 4 },
+        AccuracyLevel = arguments.GetValue(_accuracyLevel) switch { "float" or "1" => 1, "0" => 0, "int8" or "4" => 4, _ => null },
         Target = arguments.GetValue(_target) == "cuda" ? RewriteTarget.Cuda : RewriteTarget.Cpu,
         Activations = arguments.GetValue(_activations) switch
         {

@@ -70,13 +70,13 @@ public sealed record PlanOptions
     /// <summary>Consecutive k that share a scale, -1 for a whole row; null for the scheme's default.</summary>
     public int? GroupSize { get; init; }
 
-    /// <summary>No zero points.</summary>
+    /// <summary>No zero points; 8-bit weights have none anyway.</summary>
     public bool Symmetric { get; init; }
 
     /// <summary>Name of the algorithm that chooses codes and scales.</summary>
     public string Algorithm { get; init; } = "rtn";
 
-    /// <summary>0 or 1: float; 4: int8 activations. Null for 4.</summary>
+    /// <summary>0 or 1: float; 4: int8 activations. Null: float with 8-bit weights, else int8; adopted weights keep theirs.</summary>
     public int? AccuracyLevel { get; init; }
 
     /// <summary>Where the model is meant to run.</summary>

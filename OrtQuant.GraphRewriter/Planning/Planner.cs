@@ -16,7 +16,11 @@ internal sealed class Planner
     /// <summary>int8 activations: measured beside the float level in docs/architecture.md.</summary>
     internal const int DefaultAccuracyLevel = 4;
 
+    private const int FloatLevel = 1;
     private const int DefaultHeadBits = 8;
+
+    // With 256 codes a group's zero point costs a quarter of a bit and gains nothing that can be measured.
+    private const int BitsWithoutZeroPoint = 8;
 
     private readonly PlanOptions _options;
     private readonly CancellationToken _cancellation;
@@ -78,6 +82,9 @@ internal sealed class Planner
         };
     }
 
+    /// <summary>Who asks for 8-bit weights asks for an error that int8 activations would be five times larger than.</summary>
+    private int OwnAccuracyLevel => _options.Bits >= BitsWithoutZeroPoint ? FloatLevel : DefaultAccuracyLevel;
+
     private PlannedWeight? Planned(string name) => _weights.Find(weight => weight.Name == name);
 
     private SchemeParameters Parameters(int? bits)
@@ -85,7 +92,7 @@ internal sealed class Planner
         var json = new JsonObject();
         if (bits is { } b) json["bits"] = b;
         if (_options.GroupSize is { } size) json["group_size"] = size;
-        if (_options.Symmetric) json["zero_point"] = "none";
+        if (_options.Symmetric || bits >= BitsWithoutZeroPoint) json["zero_point"] = "none";
         return _scheme.Parse(json);
     }
 
@@ -177,7 +184,7 @@ internal sealed class Planner
     }
 
     private void Add(
-        MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why, string? algorithm = null, int accuracyLevel = DefaultAccuracyLevel) =>
+        MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why, string? algorithm = null, int? accuracyLevel = null) =>
         _weights.Add(new PlannedWeight(
             weight.Name,
             weight.Matrix.Shape,
@@ -185,7 +192,7 @@ internal sealed class Planner
             _scheme.Name,
             parameters,
             algorithm ?? _options.Algorithm,
-            _options.AccuracyLevel ?? accuracyLevel,
+            _options.AccuracyLevel ?? accuracyLevel ?? OwnAccuracyLevel,
             why));
 
     /// <summary>Why a weight is not packed, or null.</summary>

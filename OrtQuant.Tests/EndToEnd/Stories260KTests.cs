@@ -39,7 +39,7 @@ public sealed class Stories260KTests
     {
         using var folder = new TemporaryFolder();
         var output = folder.File("stories260k");
-        Tool.Run("rewrite", TestFiles.Stories260K, "-o", output, "--bits", "8", "--accuracy-level", "float").ShouldSucceed();
+        Tool.Run("rewrite", TestFiles.Stories260K, "-o", output, "--bits", "8").ShouldSucceed();
         Assert.AreEqual(Continuation, Generate(output));
         Assert.AreEqual(Continuation, Generate(output, "--no-library"));
         Assert.AreEqual(Continuation, Generate(TestFiles.Stories260K));

@@ -27,16 +27,16 @@ public sealed class PlanTests
               merge-linears: q + k read the same input: one packed weight, then Split
 
             weight  read by                      N   K  bits/weight  accuracy  algorithm  why
-            ------  -------------------------  ---  --  -----------  --------  ---------  ---------------------------------------------------------
+            ------  -------------------------  ---  --  -----------  --------  ---------  -----------------------------------------------
             q       /q_out/MatMul               64  64         4.63  int8      rtn        4-bit g32, integer zero points
             k       /k_out/MatMul               64  64         4.63  int8      rtn        4-bit g32, integer zero points
             o       /o_out/MatMul               64  64         4.63  int8      rtn        4-bit g32, integer zero points
-            head    /logits/MatMul and 1 more  160  64         8.75  int8      rtn        head and embedding in one: 8-bit g32, integer zero points
+            head    /logits/MatMul and 1 more  160  64         8.50  int8      rtn        head and embedding in one: 8-bit g32, symmetric
 
             Left alone
-              MatMul /tiny/MatMul: weight [4, 64] is too small: 1120 bytes packed, 512 as it is
+              MatMul /tiny/MatMul: weight [4, 64] is too small: 1088 bytes packed, 512 as it is
 
-            4 weights, 0.02 million values: 6.50 bits per weight, 0.02 MB; 1 node left alone.
+            4 weights, 0.02 million values: 6.39 bits per weight, 0.02 MB; 1 node left alone.
 
             """.ReplaceLineEndings("\n"),
             text.ToString());
@@ -77,6 +77,14 @@ public sealed class PlanTests
         var edited = plan with { Weights = [.. plan.Weights.Select(weight => weight.Name == "k" ? weight with { Parameters = new GroupParameters(8) } : weight)] };
         var error = Assert.ThrowsExactly<PlanException>(() => QuantizationPlan.FromJson(edited.ToJson()));
         StringAssert.Contains(error.Message, "merge-linears joins 'q'", StringComparison.Ordinal);
+    }
+
+    [TestMethod]
+    public void EightBitsAreSymmetricAndComputedInFloat()
+    {
+        var plan = Plan(new PlanOptions { Bits = 8 });
+        Assert.IsTrue(plan.Weights.All(weight => weight.Parameters.Equals(new GroupParameters(8, 32, ZeroPointKind.None)) && weight.AccuracyLevel == 1));
+        Assert.IsTrue(Plan(new PlanOptions { Bits = 8, AccuracyLevel = 4 }).Weights.All(weight => weight.AccuracyLevel == 4));
     }
 
     [TestMethod]
