@@ -226,7 +226,11 @@ public sealed class AdoptionTests
 
     private static NodeProto Node(string domain, string opType, string name, string[] inputs, string output, params (string Name, long Value)[] attributes) => new()
     {
-        Domain = domain, OpType = opType, Name = name, Input = { inputs }, Output = { output },
+        Domain = domain,
+        OpType = opType,
+        Name = name,
+        Input = { inputs },
+        Output = { output },
         Attribute = { attributes.Select(pair => new AttributeProto { Name = pair.Name, Type = AttributeProto.Types.AttributeType.Int, I = pair.Value }) },
     };
 

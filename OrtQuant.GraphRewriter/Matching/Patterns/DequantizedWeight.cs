@@ -46,7 +46,9 @@ internal static class DequantizedWeight
         var isSigned = view.Tensor.Type is ElementType.Int2 or ElementType.Int4 or ElementType.Int8;
         var stored = new StoredCodes(view.Root, scales.Root, zeroPoints, shape, bits, groupSize, isTransposed ? CodeLayout.RowMajor : CodeLayout.ColumnMajor)
         {
-            IsSigned = isSigned, ZeroIsZero = !isSigned, IsPerTensor = isPerTensor,
+            IsSigned = isSigned,
+            ZeroIsZero = !isSigned,
+            IsPerTensor = isPerTensor,
         };
         return BiasAdd.Fuse(new LinearUse(node, QuantizedWeights.Matrix(stored, scales.Type), x, node.Outputs[0]!));
     }
