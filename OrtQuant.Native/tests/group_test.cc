@@ -127,6 +127,28 @@ TEST_P(GroupTest, Int8LevelGivesTheReferenceBits) {
   });
 }
 
+// Long rows take other paths: tiles side by side, several stretches of K in the float GEMM.
+TEST_P(GroupTest, LongRows) {
+  for (const int bits : {2, 3, 4, 8}) {
+    for (const ZeroPointKind zp : {ZeroPointKind::kNone, ZeroPointKind::kInteger, ZeroPointKind::kFloat}) {
+      for (const int64_t M : {1, 2, 26}) {
+        if (GetParam() == Isa::kReference && M > 2) continue;  // the same code, and slow
+        ProblemSpec spec;
+        spec.format = Format(bits, 117, 32 * 1024 * 8 / (16 * bits) + 48, 64, zp, ScalarType::kFloat16);
+        spec.M = M;
+        SCOPED_TRACE(spec.Describe());
+        Problem problem(spec);
+        for (const AccuracyLevel level : kLevels) {
+          EXPECT_EQ(problem.CountErrors(problem.Run(Create(problem, level)), level), 0);
+        }
+        if (M > 2) continue;
+        const auto reference = MatMulNBits::Create(spec.format, AccuracyLevel::kInt8, Isa::kReference);
+        EXPECT_EQ(problem.Run(Create(problem, AccuracyLevel::kInt8)), problem.Run(reference));
+      }
+    }
+  }
+}
+
 TEST_P(GroupTest, OneWrongBitIsNoticed) {
   for (const int bits : {2, 3, 4, 8}) {
     for (const AccuracyLevel level : kLevels) {
