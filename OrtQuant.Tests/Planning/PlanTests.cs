@@ -15,6 +15,21 @@ public sealed class PlanTests
     private const ElementType Half = ElementType.Float16;
 
     [TestMethod]
+    public void AFunctionThatCannotBeInlinedIsListedWithItsReason()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = GraphFixtures.ModelLocalFunction().Load(folder.Path);
+        model.Edit(proto => proto.Functions[0].OpsetImport[0].Version = 17);
+
+        var plan = QuantizationPlan.Create(model, new PlanOptions());
+
+        Assert.IsEmpty(plan.Weights);
+        var skipped = Assert.ContainsSingle(plan.Skipped);
+        Assert.AreEqual("Linear", skipped.Name);
+        Assert.Contains("version 17 of ai.onnx and the model version 18", skipped.Reason);
+    }
+
+    [TestMethod]
     public void PlanOfASmallDecoderReadsAsExpected()
     {
         var plan = Plan();
