@@ -79,7 +79,7 @@ finally
 table.AppendLine();
 table.AppendLine(CultureInfo.InvariantCulture, $"Perplexity on the first {maxTokens} tokens of `{Path.GetFileName(text)}`; tokens per second while decoding {newTokens} tokens after a prompt of {prompt}, all");
 table.AppendLine(CultureInfo.InvariantCulture, $"variants alternating in one process on {processor}; memory is anonymous, without the mapped weights.");
-table.AppendLine($"`eng/measure.sh --text {Path.GetFileName(text)} {string.Join(' ', models.Select(m => $"\"{m.Name}=FOLDER\""))}` writes this table.");
+table.AppendLine($"`eng/measure.sh --text {Path.GetFileName(text)} --max-tokens {maxTokens} --prompt {prompt} --new {newTokens} --repeat {repeat} {string.Join(' ', models.Select(m => $"\"{m.Name}=FOLDER\""))}` writes this table.");
 
 var readme = Path.Combine(root, "README.md");
 var page = File.ReadAllText(readme);
