@@ -81,17 +81,20 @@ void Int8Span(const Layout& layout, const TileWeights& first, const Int8Panel& p
   }
 }
 
-/// Bytes of codes of a tile from which one or two rows walk tiles side by side. Shorter streams end before the
-/// prefetchers have caught up with them, and consecutive tiles, one long stream, are faster (M = 1, one against four:
-/// 9 KiB 1.00 and 1.24 ms, 24 KiB 0.73 and 0.79, 32 KiB 1.22 and 1.02, 64 KiB 0.75 and 0.46).
-constexpr int64_t kSideBySideBytes = 32 * 1024;
+/// One or two rows wait for memory or for the end of a block. Short blocks (up to 64 k) and long tiles gain from tiles
+/// side by side, whose block ends overlap; otherwise consecutive tiles are one long stream, which the prefetchers
+/// follow best. M = 1, 4096 x 4096, idle machine, four tiles against one, us: 4 bits g32 347 and 407, g128 330 and 272;
+/// 8 bits g32 599 and 682, g128 574 and 530. Software prefetch 1 to 2 KiB ahead made each of them slower.
+bool SideBySide(const Layout& layout) {
+  return layout.tile_code_bytes >= 32 * 1024 && layout.block_steps <= 4;
+}
 
 template <int Bits, int Rows>
 void Int8Tiles(const Layout& layout, const TileWeights& first, int tiles, const Int8Panel& panel, float* y,
                int64_t y_stride) {
   constexpr int kAtOnce = kTilesAtOnce<Rows>;
   int t = 0;
-  const bool side_by_side = Rows > 2 || layout.tile_code_bytes >= kSideBySideBytes;
+  const bool side_by_side = Rows > 2 || SideBySide(layout);
   for (; side_by_side && t + kAtOnce <= tiles; t += kAtOnce) {
     Int8Span<Bits, Rows, kAtOnce>(layout, TileAt(layout, first, t), panel, y + 16 * t, y_stride);
   }
