@@ -1,4 +1,5 @@
 using Onnx;
+using OrtQuant.GraphRewriter.Graph;
 
 namespace OrtQuant.GraphRewriter.Comparison;
 
@@ -39,9 +40,7 @@ internal static class Float32Interface
 
     // Names that a node reads, those that its inner graphs read from outside included.
     private static IEnumerable<string> ProtoNames(NodeProto node) => node.Input.Concat(
-        node.Attribute
-            .SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
-            .SelectMany(inner => inner.Node.SelectMany(ProtoNames).Concat(inner.Output.Select(output => output.Name))));
+        ProtoWalk.Bodies(node).SelectMany(inner => inner.Node.SelectMany(ProtoNames).Concat(inner.Output.Select(output => output.Name))));
 
     private static bool IsCast(NodeProto node) => node is { OpType: "Cast", Domain.Length: 0 };
 

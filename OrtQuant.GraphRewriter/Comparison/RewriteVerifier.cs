@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using Onnx;
+using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Running;
 using OrtQuant.Schemes;
 
@@ -53,8 +54,8 @@ public static class RewriteVerifier
         string originalFile, string rewrittenFile, ComparisonOptions options, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellation = default)
     {
         var graph = ModelProto.Parser.ParseFrom(File.ReadAllBytes(rewrittenFile));
-        var levels = Nodes(graph.Graph).Select(Level).OfType<long>().ToHashSet();
-        var schemes = SchemeCatalog.All.Where(scheme => Nodes(graph.Graph).Any(node => node.Domain == Domain && node.OpType == scheme.Op.Name)).ToList();
+        var levels = ProtoWalk.Nodes(graph.Graph).Select(Level).OfType<long>().ToHashSet();
+        var schemes = SchemeCatalog.All.Where(scheme => ProtoWalk.Nodes(graph.Graph).Any(node => node.Domain == Domain && node.OpType == scheme.Op.Name)).ToList();
         var kernels = new List<KernelCheck>();
         var total = 1 + (schemes.Count == 0 ? 0 : levels.Contains(Int8Level) ? 2 : 1);
         if (schemes.Count > 0)
@@ -62,7 +63,7 @@ public static class RewriteVerifier
             // Half-precision activations inside round anew at every node, which no limit below that rounding can look through.
             var least = Float32Interface.Apply(graph.Graph) ? 0 : HalfActivations;
             var asWritten = graph.ToByteArray();
-            foreach (var node in Nodes(graph.Graph)) SetLevel(node, FloatLevel);
+            foreach (var node in ProtoWalk.Nodes(graph.Graph)) SetLevel(node, FloatLevel);
             var atFloat = graph.ToByteArray();
             var made = options with { Sequences = null, ConfigurationOf = originalFile };
             Check("float", schemes.Max(scheme => scheme.Quality.FloatLevel), atFloat);
@@ -91,12 +92,6 @@ public static class RewriteVerifier
         progress?.Report((total, total));
         return new Verification(kernels, loss);
     }
-
-    private static IEnumerable<NodeProto> Nodes(GraphProto graph) =>
-        graph.Node.SelectMany(node => node.Attribute
-            .SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
-            .SelectMany(Nodes)
-            .Prepend(node));
 
     private static long? Level(NodeProto node) =>
         node.Domain == Domain ? node.Attribute.FirstOrDefault(attribute => attribute.Name == AccuracyLevel)?.I : null;

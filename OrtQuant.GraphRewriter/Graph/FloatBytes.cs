@@ -59,7 +59,10 @@ internal static class FloatBytes
                 break;
             case ElementType.BFloat16:
                 var halves = MemoryMarshal.Cast<byte, ushort>(bytes);
-                for (var i = 0; i < halves.Length; i++) values[i] = BitConverter.UInt32BitsToSingle((uint)halves[i] << 16);
+                // A bfloat16 is the upper half of a float32.
+                var bits = MemoryMarshal.Cast<float, uint>(values);
+                TensorPrimitives.ConvertTruncating<ushort, uint>(halves, bits);
+                TensorPrimitives.ShiftLeft<uint>(bits, 16, bits);
                 break;
             default:
                 throw NotFloat(type);

@@ -47,7 +47,7 @@ internal static class NodeOrder
     {
         if (depth > OnnxModel.DeepestNesting) throw new ModelFormatException($"graphs are nested more than {OnnxModel.DeepestNesting} deep");
         foreach (var input in node.Input) yield return input;
-        foreach (var body in node.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G)))
+        foreach (var body in ProtoWalk.Bodies(node))
         {
             var own = body.Node.SelectMany(inner => inner.Output).Concat(body.Input.Select(input => input.Name))
                 .Concat(body.Initializer.Select(tensor => tensor.Name)).ToHashSet();

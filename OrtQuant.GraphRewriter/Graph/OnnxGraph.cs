@@ -206,7 +206,7 @@ public sealed class OnnxGraph
     {
         var node = new OnnxNode(this, proto);
         var subgraphs = new List<OnnxGraph>();
-        foreach (var body in proto.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G)))
+        foreach (var body in ProtoWalk.Bodies(proto))
         {
             var subgraph = new OnnxGraph(Model, body, this) { OwnerNode = node };
             subgraph.Build(depth + 1);

@@ -128,7 +128,5 @@ public sealed class OnnxModel : IDisposable
         graph.Input.Concat(graph.Output).Select(value => value.Name)
             .Concat(graph.Initializer.Select(tensor => tensor.Name))
             .Concat(graph.Node.SelectMany(node => node.Output))
-            .Concat(graph.Node.SelectMany(node => node.Attribute)
-                .SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
-                .SelectMany(ValueNames));
+            .Concat(graph.Node.SelectMany(ProtoWalk.Bodies).SelectMany(ValueNames));
 }

@@ -32,8 +32,15 @@ internal static class ProtoWalk
     private static IEnumerable<NodeProto> Nodes(ModelProto model) =>
         Graphs(model).SelectMany(graph => graph.Node).Concat(model.Functions.SelectMany(function => function.Node));
 
+    /// <summary>The nodes of a graph, those in graphs inside it included.</summary>
+    internal static IEnumerable<NodeProto> Nodes(GraphProto graph) => Within(graph, 0).Prepend(graph).SelectMany(inner => inner.Node);
+
     /// <summary>The nodes of a function, those in graphs inside it included.</summary>
     internal static IEnumerable<NodeProto> Nodes(FunctionProto function) => function.Node.Concat(Graphs(function).SelectMany(graph => graph.Node));
+
+    /// <summary>The graphs that a node holds itself: branches of an If, the body of a Loop or Scan.</summary>
+    internal static IEnumerable<GraphProto> Bodies(NodeProto node) =>
+        node.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G));
 
     /// <summary>Every graph in an attribute of a function's nodes.</summary>
     internal static IEnumerable<GraphProto> Graphs(FunctionProto function) => function.Node.SelectMany(node => Within(node, 0));
@@ -43,7 +50,6 @@ internal static class ProtoWalk
     private static IEnumerable<GraphProto> Within(NodeProto node, int depth)
     {
         if (depth > OnnxModel.DeepestNesting) throw new ModelFormatException($"graphs are nested more than {OnnxModel.DeepestNesting} deep");
-        return node.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G))
-            .SelectMany(graph => Within(graph, depth + 1).Prepend(graph));
+        return Bodies(node).SelectMany(graph => Within(graph, depth + 1).Prepend(graph));
     }
 }

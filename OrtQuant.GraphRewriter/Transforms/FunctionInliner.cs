@@ -68,7 +68,7 @@ internal sealed class FunctionInliner
         var result = new List<NodeProto>();
         foreach (var node in nodes)
         {
-            foreach (var graph in Subgraphs(node)) InlineIn(graph, depth + 1);
+            foreach (var graph in ProtoWalk.Bodies(node)) InlineIn(graph, depth + 1);
             if (Callee(node) is { } function && Inlinable.Contains(function)) result.AddRange(Inline(Expand(node, function), depth + 1));
             else result.Add(node);
         }
@@ -125,7 +125,7 @@ internal sealed class FunctionInliner
             node.Attribute.Insert(index, copy);
         }
 
-        foreach (var graph in Subgraphs(node)) Rename(graph, names, prefix, attributes);
+        foreach (var graph in ProtoWalk.Bodies(node)) Rename(graph, names, prefix, attributes);
 
         string Renamed(string name) => RenamedValue(name, names, prefix);
     }
@@ -169,7 +169,7 @@ internal sealed class FunctionInliner
         foreach (var node in graph.Node)
         {
             _names.UnionWith(node.Output);
-            foreach (var subgraph in Subgraphs(node)) CollectNames(subgraph);
+            foreach (var subgraph in ProtoWalk.Bodies(node)) CollectNames(subgraph);
         }
     }
 
@@ -206,10 +206,7 @@ internal sealed class FunctionInliner
     }
 
     private static IEnumerable<NodeProto> AllNodes(IEnumerable<NodeProto> nodes) =>
-        nodes.SelectMany(node => Subgraphs(node).SelectMany(graph => AllNodes(graph.Node)).Prepend(node));
-
-    private static IEnumerable<GraphProto> Subgraphs(NodeProto node) =>
-        node.Attribute.SelectMany(attribute => attribute.G is null ? attribute.Graphs : attribute.Graphs.Prepend(attribute.G));
+        nodes.SelectMany(node => ProtoWalk.Bodies(node).SelectMany(graph => AllNodes(graph.Node)).Prepend(node));
 
     private FunctionProto? Callee(NodeProto node) => _functions.GetValueOrDefault((Domain(node.Domain), node.OpType, node.Overload));
 

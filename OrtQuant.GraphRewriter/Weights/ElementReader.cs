@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Graph;
@@ -30,33 +29,11 @@ internal static class ElementReader
         {
             var bytes = buffer.AsSpan(0, values.Length * size);
             tensor.Read(index * size, bytes);
-            Widen(bytes, tensor.Type, values);
+            FloatBytes.Decode(tensor.Type, bytes, values);
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
-
-    private static void Widen(ReadOnlySpan<byte> bytes, ElementType type, Span<float> values)
-    {
-        switch (type)
-        {
-            case ElementType.Float16:
-                TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<byte, Half>(bytes), values);
-                break;
-            case ElementType.BFloat16:
-                // A bfloat16 is the upper half of a float32.
-                var halves = MemoryMarshal.Cast<byte, ushort>(bytes);
-                var bits = MemoryMarshal.Cast<float, uint>(values);
-                TensorPrimitives.ConvertTruncating<ushort, uint>(halves, bits);
-                TensorPrimitives.ShiftLeft<uint>(bits, 16, bits);
-                break;
-            case ElementType.Float64:
-                TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(bytes), values);
-                break;
-            default:
-                throw new ArgumentOutOfRangeException(nameof(type), type, $"element type is {type}; it must be one of {string.Join(", ", Types)}");
         }
     }
 }
