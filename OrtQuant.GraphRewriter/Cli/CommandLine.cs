@@ -29,8 +29,8 @@ internal static class CommandLine
     /// <summary>The verbs, in the order in which help lists them.</summary>
     private static Command[] Commands() =>
     [
-        new RewriteCommand(), new PlanCommand(), new InspectCommand(), new CompareCommand(), new PerplexityCommand(), new GenerateCommand(),
-        new BenchCommand(), new SchemesCommand(),
+        new RewriteCommand(), new PlanCommand(), new InspectCommand(), new CompareCommand(), new PerplexityCommand(), new EvaluateCommand(),
+        new GenerateCommand(), new BenchCommand(), new SchemesCommand(),
     ];
 
     /// <summary>The command line: every verb with its arguments and options.</summary>

@@ -31,6 +31,12 @@ internal sealed class TextArguments
     /// <summary>Whether a text or ids are given at all.</summary>
     public bool AreGiven(ParseResult arguments) => arguments.GetValue(_text) is not null || arguments.GetValue(_tokens) is not null;
 
+    /// <summary>The file that the text or ids come from, for reports; null where none is given.</summary>
+    public string? Describe(ParseResult arguments) => Path.GetFileName(arguments.GetValue(_text) ?? arguments.GetValue(_tokens));
+
+    /// <summary>Most ids to use; null for all.</summary>
+    public long? MaxTokens(ParseResult arguments) => arguments.GetValue(_maxTokens);
+
     /// <summary>Checks the combination without touching a file, so that bad usage is said at once.</summary>
     /// <param name="arguments">The parsed command line.</param>
     /// <exception cref="UsageException">Text and ids, text without tokenizer, or a separator for ids.</exception>

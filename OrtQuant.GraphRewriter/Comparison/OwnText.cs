@@ -9,15 +9,21 @@ namespace OrtQuant.GraphRewriter.Comparison;
 internal static class OwnText
 {
     private const int Sequences = 3;
-    private const int NewTokens = 64;
+
+    /// <summary>Ids of a sequence, apart from the first.</summary>
+    internal const int NewTokens = 64;
 
     /// <summary>Samples a few short sequences at temperature 1: the same ones every time.</summary>
     /// <param name="modelFile">The model.</param>
     /// <param name="settings">How to open it.</param>
     /// <param name="seed">Seed of the draws.</param>
     /// <param name="cancellation">Ends the work with an exception.</param>
+    /// <param name="sequences">How many.</param>
+    /// <param name="progress">Told sequences done and in all.</param>
     /// <returns>Null where the model is no language model.</returns>
-    internal static IReadOnlyList<long[]>? Sample(string modelFile, SessionSettings settings, int seed, CancellationToken cancellation)
+    internal static IReadOnlyList<long[]>? Sample(
+        string modelFile, SessionSettings settings, int seed, CancellationToken cancellation, int sequences = Sequences,
+        IProgress<(int Done, int Total)>? progress = null)
     {
         using var model = TryOpen(modelFile, settings);
         if (model is null || model.Signature.Cache.Count == 0) return null;
@@ -25,8 +31,9 @@ internal static class OwnText
         var vocabulary = model.Signature.Logits!.Dimensions[^1];
         if (begin is null && vocabulary <= 0) return null;
         var random = new Random(seed);
-        return [.. Enumerable.Range(0, Sequences).Select(i =>
+        return [.. Enumerable.Range(0, sequences).Select(i =>
         {
+            progress?.Report((i, sequences));
             long[] prompt = [begin ?? random.NextInt64(vocabulary)];
             var options = new GenerationOptions { MaxNewTokens = NewTokens, Temperature = 1, Seed = seed + i };
             return (long[])[.. prompt, .. TextGenerator.Generate(model, prompt, options, null, cancellation).Tokens];

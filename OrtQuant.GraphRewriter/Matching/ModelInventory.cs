@@ -1,6 +1,7 @@
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
+using OrtQuant.GraphRewriter.Planning;
 using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Matching;
@@ -20,7 +21,8 @@ internal sealed record TypeTotal(ElementType Type, int Count, long Elements, lon
 /// <param name="Shape">N outputs, K inputs.</param>
 /// <param name="Format">Element type, or bits and group size.</param>
 /// <param name="Bytes">Bytes stored: codes, scales and zero points.</param>
-internal sealed record StoredWeight(string Name, IReadOnlyList<string> Nodes, WeightShape Shape, string Format, long Bytes)
+/// <param name="IsHeadOrTable">It gives the model's output, or rows are gathered from it: no linear of a layer.</param>
+internal sealed record StoredWeight(string Name, IReadOnlyList<string> Nodes, WeightShape Shape, string Format, long Bytes, bool IsHeadOrTable)
 {
     internal double BitsPerWeight => Bytes * 8.0 / Shape.Count;
 }
@@ -28,6 +30,10 @@ internal sealed record StoredWeight(string Name, IReadOnlyList<string> Nodes, We
 /// <summary>What a model is made of.</summary>
 internal sealed record ModelInventory(IReadOnlyList<OpCount> Ops, IReadOnlyList<TypeTotal> Types, IReadOnlyList<StoredWeight> Weights)
 {
+    /// <summary>Stored bits of weights divided by the number of their values; null without any.</summary>
+    internal static double? BitsPerWeight(IReadOnlyList<StoredWeight> weights) =>
+        weights.Count == 0 ? null : weights.Sum(weight => weight.Bytes) * 8.0 / weights.Sum(weight => (double)weight.Shape.Count);
+
     /// <summary>Counts and lists; reads no weight.</summary>
     internal static ModelInventory Of(OnnxModel model)
     {
@@ -45,7 +51,8 @@ internal sealed record ModelInventory(IReadOnlyList<OpCount> Ops, IReadOnlyList<
             [.. weight.Linears.Select(use => use.Node.DisplayName()), .. weight.Tables.Select(use => use.Node.DisplayName())],
             weight.Matrix.Shape,
             weight.Matrix.StoredType.ToString().ToLowerInvariant(),
-            weight.Matrix.StoredType.ByteLength(weight.Matrix.Shape.Count)));
+            weight.Matrix.StoredType.ByteLength(weight.Matrix.Shape.Count),
+            weight.Tables.Count > 0 || weight.Linears.Any(HeadFinder.IsHead)));
         return new ModelInventory([.. ops], [.. types], [.. floats, .. Packed(nodes)]);
     }
 
@@ -63,6 +70,7 @@ internal sealed record ModelInventory(IReadOnlyList<OpCount> Ops, IReadOnlyList<
                     [.. readers.Select(reader => reader.DisplayName())],
                     new WeightShape(node.GetInt("N", 1), node.GetInt("K", 1)),
                     $"{node.GetInt("bits", 0)}-bit {(group < 0 ? "whole row" : $"g{group}")}",
-                    constants.Sum(tensor => tensor.ByteLength));
+                    constants.Sum(tensor => tensor.ByteLength),
+                    readers.Any(reader => reader.OpType.StartsWith("Gather", StringComparison.Ordinal) || HeadFinder.IsHead(reader.Outputs[0]!)));
             });
 }

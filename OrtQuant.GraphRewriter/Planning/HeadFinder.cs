@@ -8,12 +8,14 @@ internal static class HeadFinder
 {
     private const int MostSteps = 8;
 
-    internal static bool IsHead(LinearUse linear)
+    internal static bool IsHead(LinearUse linear) => IsHead(linear.Y);
+
+    /// <summary>Whether the result <paramref name="value"/> of a linear is, but for element-by-element steps, an output of the model.</summary>
+    internal static bool IsHead(OnnxValue value)
     {
-        var value = linear.Y;
         for (var step = 0; step <= MostSteps; step++)
         {
-            if (value.IsGraphOutput && value.Name.Length > 0 && linear.Node.Graph.Parent is null) return true;
+            if (value.IsGraphOutput && value.Name.Length > 0 && value.Graph.Parent is null) return true;
             if (value.Uses.Count != 1 || !IsElementwise(value.Uses[0].Node, value)) return false;
             value = value.Uses[0].Node.Outputs[0]!;
         }

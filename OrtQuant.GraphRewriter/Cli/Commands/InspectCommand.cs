@@ -57,7 +57,7 @@ internal sealed class InspectCommand : ToolCommand
             ["bits_per_weight"] = Math.Round(weight.BitsPerWeight, 4),
             ["bytes"] = weight.Bytes,
         })]),
-        ["bits_per_weight"] = inventory.Weights.Count == 0 ? null : Math.Round(Overall(inventory), 4),
+        ["bits_per_weight"] = JsonNumber.Of(ModelInventory.BitsPerWeight(inventory.Weights), 4),
     };
 
     private static void Write(OnnxModel model, ModelInventory inventory, string file, TextWriter output)
@@ -86,16 +86,13 @@ internal sealed class InspectCommand : ToolCommand
             weight.BitsPerWeight.ToString("0.00", CultureInfo.InvariantCulture),
             Number(weight.Bytes),
         }));
-        if (inventory.Weights.Count > 0)
+        if (ModelInventory.BitsPerWeight(inventory.Weights) is { } overall)
         {
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{inventory.Weights.Count} weights, {inventory.Weights.Sum(weight => weight.Shape.Count) / 1e6:0.##} million values, {Overall(inventory):0.00} bits per weight"));
+                $"{inventory.Weights.Count} weights, {inventory.Weights.Sum(weight => weight.Shape.Count) / 1e6:0.##} million values, {overall:0.00} bits per weight"));
         }
     }
-
-    private static double Overall(ModelInventory inventory) =>
-        inventory.Weights.Sum(weight => weight.Bytes) * 8.0 / inventory.Weights.Sum(weight => (double)weight.Shape.Count);
 
     private static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);
 }
