@@ -15,8 +15,10 @@ public interface IQuantizer
     /// <summary>A few words for lists.</summary>
     string Title { get; }
 
-    /// <summary>Whether <see cref="QuantizerContext.Statistics"/> must be given.</summary>
-    bool NeedsStatistics { get; }
+    /// <summary>
+    /// What it makes use of in <see cref="QuantizerContext.Statistics"/>. Given less, or none, it falls back to what its own summary says.
+    /// </summary>
+    StatisticsLevel StatisticsNeeded { get; }
 
     /// <summary>Quantizes one weight.</summary>
     /// <param name="weight">The weight; its name is <see cref="QuantizerContext.WeightName"/>.</param>

@@ -7,6 +7,7 @@ public static class QuantizerCatalog
     public static IReadOnlyList<IQuantizer> All { get; } =
     [
         RoundToNearest.Instance,
+        WeightedSearch.Instance,
     ];
 
     /// <summary>The algorithm of that name.</summary>

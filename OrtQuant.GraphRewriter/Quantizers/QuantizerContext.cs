@@ -15,10 +15,3 @@ public sealed record QuantizerContext(string WeightName)
 
     internal int ThreadCount => Threads > 0 ? Threads : Environment.ProcessorCount;
 }
-
-/// <summary>What is known about the inputs X that meet one weight.</summary>
-public interface IActivationStatistics
-{
-    /// <summary>Mean of x_k squared over the tokens seen, <c>[K]</c>.</summary>
-    ReadOnlyMemory<float> SecondMoments { get; }
-}

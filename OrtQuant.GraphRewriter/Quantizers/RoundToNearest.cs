@@ -25,7 +25,7 @@ public sealed class RoundToNearest : IQuantizer
     public string Title => "round to nearest";
 
     /// <inheritdoc/>
-    public bool NeedsStatistics => false;
+    public StatisticsLevel StatisticsNeeded => StatisticsLevel.None;
 
     /// <inheritdoc/>
     public QuantizedWeight Quantize(IWeightSource weight, IWeightScheme scheme, SchemeParameters parameters, QuantizerContext context) =>
