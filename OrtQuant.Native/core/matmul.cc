@@ -38,7 +38,8 @@ constexpr int64_t kPanelSteps = 32;
 struct Call {
   const KernelSet& kernels;
   const Layout& layout;
-  const GroupWeights& weights;
+  const TileWeights& weights;  ///< tile 0
+  int64_t N;
   const Activations& activations;
   AccuracyLevel level;
   const float* bias;
@@ -48,13 +49,18 @@ struct Call {
   ScalarType type;
 };
 
+int64_t Tiles(int64_t N) {
+  return (N + kTileOutputs - 1) / kTileOutputs;
+}
+
 TileWeights Tile(const Call& call, int64_t tile) {
   const Layout& layout = call.layout;
-  const int64_t group = tile * layout.groups;
-  const auto* zero_points = static_cast<const uint8_t*>(call.weights.zero_points);
-  return {call.weights.codes + tile * layout.tile_code_bytes,
-          static_cast<const uint8_t*>(call.weights.scales) + group * layout.group_scale_bytes,
-          zero_points == nullptr ? nullptr : zero_points + tile * layout.tile_zero_point_bytes};
+  const auto at = [tile](const uint8_t* first, int64_t bytes) {
+    return first == nullptr ? nullptr : first + tile * bytes;
+  };
+  return {at(call.weights.codes, layout.tile_code_bytes), at(call.weights.scales, layout.tile_scale_bytes),
+          at(call.weights.zero_points, layout.tile_zero_point_bytes),
+          at(call.weights.group_scales, layout.tile_group_scale_bytes)};
 }
 
 /// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.
@@ -62,7 +68,7 @@ class OutputPiece {
  public:
   OutputPiece(const Call& call, int64_t first_row, int64_t first_output, int64_t outputs, float* room)
       : call_(call), first_row_(first_row), first_output_(first_output) {
-    const int64_t N = call.weights.format.N;
+    const int64_t N = call.N;
     outputs_ = std::min(outputs, N - first_output);
     in_place_ = call.type == ScalarType::kFloat32 && outputs_ == outputs &&
                 reinterpret_cast<uintptr_t>(call.y) % alignof(float) == 0;
@@ -88,13 +94,13 @@ class OutputPiece {
   void AddLowRank(int64_t m, float* row) const {
     const float* t = call_.activations.low_rank + m * call_.rank;
     for (int64_t j = 0; j < call_.rank; ++j) {
-      const float* b = call_.low_rank_b + j * call_.weights.format.N + first_output_;
+      const float* b = call_.low_rank_b + j * call_.N + first_output_;
       for (int64_t i = 0; i < outputs_; ++i) row[i] += t[j] * b[i];
     }
   }
 
   void Store(int64_t m, const float* row) const {
-    const int64_t index = m * call_.weights.format.N + first_output_;
+    const int64_t index = m * call_.N + first_output_;
     if (call_.type == ScalarType::kFloat16) {
       call_.kernels.float_to_half(row, static_cast<uint8_t*>(call_.y) + 2 * index, outputs_);
     } else {
@@ -117,7 +123,7 @@ void MultiplyUnits(const Call& call, Range panels, Range units) {
   const int quad_bytes = QuadBytes(call.kernels, layout.bits);
   for (int64_t u = units.begin; u < units.end; ++u) {
     const int64_t first_tile = u * kUnitTiles;
-    const auto tiles = static_cast<int>(std::min<int64_t>(kUnitTiles, call.weights.format.Tiles() - first_tile));
+    const auto tiles = static_cast<int>(std::min<int64_t>(kUnitTiles, Tiles(call.N) - first_tile));
     const TileWeights first = Tile(call, first_tile);
     for (int64_t p = panels.begin; p < panels.end; ++p) {
       const OutputPiece piece(call, call.activations.plan.FirstRow(p), first_tile * kTileOutputs, tiles * kTileOutputs,
@@ -142,7 +148,7 @@ void MultiplyDequantized(const Call& call, Range panels, Range tile_pairs) {
   const Layout& layout = call.layout;
   const PanelPlan& plan = call.activations.plan;
   const int64_t first_row = plan.FirstRow(panels.begin);
-  const int64_t last_tile = call.weights.format.Tiles() - 1;
+  const int64_t last_tile = Tiles(call.N) - 1;
   const auto dequantize = call.kernels.dequantize(layout.bits);
   for (int64_t pair = tile_pairs.begin; pair < tile_pairs.end; ++pair) {
     const TileWeights tiles[2] = {Tile(call, 2 * pair), Tile(call, std::min(2 * pair + 1, last_tile))};
@@ -162,49 +168,42 @@ void MultiplyDequantized(const Call& call, Range panels, Range tile_pairs) {
 }
 
 /// Estimated time of a call on one thread: the larger of moving the weights and multiplying.
-double EstimateNanoseconds(const GroupFormat& format, AccuracyLevel level, int64_t M) {
-  const double weights = static_cast<double>(format.N) * static_cast<double>(format.K);
+double EstimateNanoseconds(const Layout& layout, int64_t N, AccuracyLevel level, int64_t M) {
+  const double weights = static_cast<double>(N) * static_cast<double>(layout.K);
   const double bytes_per_nanosecond = 25;
   const double products_per_nanosecond = level == AccuracyLevel::kInt8 ? 120 : 30;
-  return std::max(weights * format.bits / 8 / bytes_per_nanosecond,
+  return std::max(weights * layout.bits / 8 / bytes_per_nanosecond,
                   weights * static_cast<double>(M) / products_per_nanosecond);
 }
 
 }  // namespace
 
-struct MatMulNBits::State {
-  GroupFormat format;
-  AccuracyLevel level;
+struct TiledMatMul::State {
   const KernelSet& kernels;
   Layout layout;
+  int64_t N;
+  AccuracyLevel level;
   std::string name;
 };
 
-MatMulNBits::MatMulNBits(std::unique_ptr<State> state) : state_(std::move(state)) {}
-MatMulNBits::MatMulNBits(MatMulNBits&&) noexcept = default;
-MatMulNBits& MatMulNBits::operator=(MatMulNBits&&) noexcept = default;
-MatMulNBits::~MatMulNBits() = default;
+TiledMatMul::TiledMatMul(const KernelSet& kernels, const Layout& layout, int64_t N, AccuracyLevel level,
+                         std::string name)
+    : state_(new State{kernels, layout, N, level, std::move(name)}) {}
+TiledMatMul::TiledMatMul(TiledMatMul&&) noexcept = default;
+TiledMatMul& TiledMatMul::operator=(TiledMatMul&&) noexcept = default;
+TiledMatMul::~TiledMatMul() = default;
 
-MatMulNBits MatMulNBits::Create(const GroupFormat& format, AccuracyLevel level, Isa isa) {
-  format.Validate();
-  const KernelSet& kernels = group::KernelsFor(isa);
-  std::string name = std::string(IsaName(isa)) + (level == AccuracyLevel::kInt8 ? " int8 " : " float ") +
-                     std::to_string(format.bits) + "-bit";
-  return MatMulNBits(
-      std::unique_ptr<State>(new State{format, level, kernels, group::MakeLayout(format), std::move(name)}));
-}
-
-const char* MatMulNBits::kernel_name() const {
+const char* TiledMatMul::kernel_name() const {
   return state_->name.c_str();
 }
 
-Isa MatMulNBits::isa() const {
+Isa TiledMatMul::isa() const {
   return state_->kernels.isa;
 }
 
-void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, const void* x, void* y, ScalarType type,
+void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const void* x, void* y, ScalarType type,
                       int64_t M, const ParallelFor& parallel, const Scratch& scratch) const {
-  const auto& [format, level, kernels, layout, name] = *state_;
+  const auto& [kernels, layout, N, level, name] = *state_;
   if (type != ScalarType::kFloat32 && type != ScalarType::kFloat16) {
     ThrowInvalid("X has ONNX type ", static_cast<int>(type), "; permitted: 1 (float), 10 (float16)");
   }
@@ -216,17 +215,18 @@ void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, con
   const FloatInputs inputs(kernels, type);
   const bool low_rank = epilogue.low_rank_a != nullptr && epilogue.low_rank_b != nullptr && epilogue.rank > 0;
   const bool dequantized = level == AccuracyLevel::kFloat && M >= kPanelGemmMinRows && kernels.dequantize != nullptr;
-  const float* low_rank_a = low_rank ? inputs.Tensor(epilogue.low_rank_a, format.K * epilogue.rank, buffers) : nullptr;
+  const float* low_rank_a = low_rank ? inputs.Tensor(epilogue.low_rank_a, layout.K * epilogue.rank, buffers) : nullptr;
   const int max_rows = level == AccuracyLevel::kInt8 ? kernels.max_int8_rows : kernels.max_float_rows;
   const Activations activations = PrepareActivations(
       {kernels, layout, level, type, x, low_rank_a, low_rank ? epilogue.rank : 0, max_rows}, M, runner, buffers);
   const Call call{kernels,
                   layout,
-                  weights,
+                  first,
+                  N,
                   activations,
                   level,
-                  inputs.Tensor(epilogue.bias, format.N, buffers),
-                  low_rank ? inputs.Tensor(epilogue.low_rank_b, epilogue.rank * format.N, buffers) : nullptr,
+                  inputs.Tensor(epilogue.bias, N, buffers),
+                  low_rank ? inputs.Tensor(epilogue.low_rank_b, epilogue.rank * N, buffers) : nullptr,
                   epilogue.rank,
                   y,
                   type};
@@ -239,14 +239,28 @@ void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, con
   const int64_t panels = activations.plan.panels;
   const int64_t row_blocks = (panels + rows_per_block / max_rows - 1) / (rows_per_block / max_rows);
   const int64_t tiles_per_unit = dequantized ? kPanelOutputs / kTileOutputs : kUnitTiles;
-  const int64_t units = (format.Tiles() + tiles_per_unit - 1) / tiles_per_unit;
-  const int64_t tasks = runner.TaskCount(EstimateNanoseconds(format, level, M), units * row_blocks);
+  const int64_t units = (Tiles(N) + tiles_per_unit - 1) / tiles_per_unit;
+  const int64_t tasks = runner.TaskCount(EstimateNanoseconds(layout, N, level, M), units * row_blocks);
   const int64_t ranges = std::min(units, (tasks + row_blocks - 1) / row_blocks);
   runner.Run(row_blocks * ranges, [&](int64_t i) {
     const Range rows = Share(panels, row_blocks, i / ranges);
     const Range outputs = Share(units, ranges, i % ranges);
     (dequantized ? MultiplyDequantized : MultiplyUnits)(call, rows, outputs);
   });
+}
+
+MatMulNBits MatMulNBits::Create(const GroupFormat& format, AccuracyLevel level, Isa isa) {
+  format.Validate();
+  std::string name = std::string(IsaName(isa)) + (level == AccuracyLevel::kInt8 ? " int8 " : " float ") +
+                     std::to_string(format.bits) + "-bit";
+  return MatMulNBits(TiledMatMul(group::KernelsFor(isa), group::MakeLayout(format), format.N, level, std::move(name)));
+}
+
+void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, const void* x, void* y, ScalarType type,
+                      int64_t M, const ParallelFor& parallel, const Scratch& scratch) const {
+  matmul_.Run(
+      {weights.codes, static_cast<const uint8_t*>(weights.scales), static_cast<const uint8_t*>(weights.zero_points)},
+      epilogue, x, y, type, M, parallel, scratch);
 }
 
 namespace group {
@@ -273,12 +287,16 @@ Layout MakeLayout(const GroupFormat& format) {
   layout.group_zero_point_bytes = kTileOutputs * (layout.half_zero_points ? 2 : 4);
   layout.tile_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? format.ZeroPointCount() / format.Tiles()
                                                                       : layout.groups * layout.group_zero_point_bytes;
-  const int fields = format.bits == 3 ? 4 : 8 / format.bits;
+  SetStepOrder(layout);
+  return layout;
+}
+
+void SetStepOrder(Layout& layout) {
+  const int fields = layout.bits == 3 ? 4 : 8 / layout.bits;
   for (int p = 0; p < kStepDepth; ++p) {
     const int in_vector = p % (4 * fields);
     layout.step_order[p] = static_cast<uint8_t>(p - in_vector + in_vector % 4 * fields + in_vector / 4);
   }
-  return layout;
 }
 
 const KernelSet& KernelsFor(Isa isa) {

@@ -1,4 +1,5 @@
-// What an instruction set provides for scheme `group`, and the plain data that passes between the driver and it.
+// What an instruction set provides for a scheme whose weights lie in tiles of 16 outputs, `group` first of all, and the
+// plain data that passes between the driver (core/matmul.cc) and it.
 //
 // Kernel files are compiled with flags of their instruction set, so nothing with external linkage may be instantiated
 // in them: a comdat copy of an inline function with AVX-512 in it could be the one the linker keeps for every caller.
@@ -41,6 +42,7 @@ struct Layout {
   int64_t group_scale_bytes;       ///< of 16 outputs
   int64_t group_zero_point_bytes;  ///< of 16 outputs; float zero points only
   int64_t tile_zero_point_bytes;
+  int64_t tile_group_scale_bytes;  ///< of schemes that have scales of groups beside those of outputs
   /// Order of the activations of a step of 16 k in an Int8Panel: position p holds k = step_order[p]. Shifting a vector
   /// of codes by one field leaves every (8 / bits)-th k, so those stand together.
   uint8_t step_order[kStepDepth];
@@ -51,6 +53,7 @@ struct TileWeights {
   const uint8_t* codes;
   const uint8_t* scales;
   const uint8_t* zero_points;
+  const uint8_t* group_scales = nullptr;  ///< of schemes that have scales of groups beside those of outputs
 };
 
 /// Rows of quantized activations, interleaved so that the rows of one k-quadruple are contiguous: kernels then read one
@@ -116,5 +119,8 @@ const KernelSet& Avx512Kernels();
 const KernelSet& KernelsFor(Isa isa);
 
 Layout MakeLayout(const GroupFormat& format);
+
+/// Fills layout.step_order from layout.bits.
+void SetStepOrder(Layout& layout);
 
 }  // namespace ortq::group

@@ -7,8 +7,8 @@
 
 namespace ortq::group {
 
-/// Positions of the inputs of MatMulNBits after the weights.
-inline constexpr size_t kBias = 4, kLowRankA = 5, kLowRankB = 6;
+/// Position of `bias` among the inputs of MatMulNBits; the low-rank factors follow.
+inline constexpr size_t kBias = 4;
 
 std::unique_ptr<Kernel> CreateMatMul(const NodeView& node);
 std::unique_ptr<Kernel> CreateGather(const NodeView& node);

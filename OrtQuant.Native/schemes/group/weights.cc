@@ -1,7 +1,8 @@
 #include "schemes/group/weights.h"
 
-#include <algorithm>
 #include <array>
+
+#include "core/matmul_op.h"
 
 namespace ortq::group {
 namespace {
@@ -72,11 +73,6 @@ GroupWeights NodeWeights::Bind(Invocation& call) const {
 const GroupWeights& NodeWeights::Constant() const {
   if (!constant_) ThrowInvalid("the weights are not constant");
   return weights_;
-}
-
-void CheckRuntimeShape(const char* name, const TensorView& tensor, std::span<const int64_t> shape) {
-  if (std::ranges::equal(tensor.shape, shape)) return;
-  ThrowInvalid("input '", name, "' has shape ", ShapeText(tensor.shape), "; required: ", ShapeText(shape));
 }
 
 }  // namespace ortq::group

@@ -29,7 +29,4 @@ class NodeWeights {
   bool constant_ = true;
 };
 
-/// Throws Error unless a tensor that is known at run time only has `shape`.
-void CheckRuntimeShape(const char* name, const TensorView& tensor, std::span<const int64_t> shape);
-
 }  // namespace ortq::group
