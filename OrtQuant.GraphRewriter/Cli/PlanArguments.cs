@@ -29,12 +29,13 @@ internal sealed class PlanArguments
     private readonly Option<string> _embedding = OneOf(
         "--embedding", "shared", "Embeddings to pack: those that share their values with a head, all, or none", "shared", "pack", "keep");
     private readonly Option<bool> _noMerge = new("--no-merge") { Description = "Keep linears apart that read the same input." };
+    private readonly Option<bool> _noSimplify = new("--no-simplify") { Description = "Keep the nodes that compute shapes for every layer." };
     private readonly Option<string?> _exclude = new("--exclude") { Description = "Leave alone weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
     private readonly Option<string?> _only = new("--only") { Description = "Rewrite only weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, _bits, _headBits, _groupSize, _symmetric, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _exclude, _only];
+        [_scheme, _bits, _headBits, _groupSize, _symmetric, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
@@ -84,6 +85,7 @@ internal sealed class PlanArguments
             _ => EmbeddingChoice.Shared,
         },
         Merge = !arguments.GetValue(_noMerge),
+        SimplifyShapes = !arguments.GetValue(_noSimplify),
         Exclude = Pattern(_exclude, arguments),
         Only = Pattern(_only, arguments),
     };

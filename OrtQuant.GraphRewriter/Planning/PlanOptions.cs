@@ -97,6 +97,9 @@ public sealed record PlanOptions
     /// <summary>Whether linears that read the same input become one wide linear.</summary>
     public bool Merge { get; init; } = true;
 
+    /// <summary>Whether arithmetic on shapes is done once instead of for every layer.</summary>
+    public bool SimplifyShapes { get; init; } = true;
+
     /// <summary>Weights whose name, or a node that reads them, matches this stay as they are.</summary>
     public Regex? Exclude { get; init; }
 

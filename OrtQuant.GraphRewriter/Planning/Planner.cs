@@ -62,6 +62,12 @@ internal sealed class Planner
             transforms.Add(inline);
         }
 
+        if (_options.SimplifyShapes && Simplified(prepared) is { } simplified)
+        {
+            prepared = simplified;
+            transforms.Add(new SimplifyShapes());
+        }
+
         if (prepared.Proto.Functions.Count > 0)
         {
             _skipped.AddRange(new FunctionInliner(prepared.Proto).NotInlinable.Select(item => new SkippedNode(item.Function.Name, "function", item.Reason)));
@@ -85,6 +91,16 @@ internal sealed class Planner
             Weights = _weights,
             Skipped = _skipped,
         };
+    }
+
+    /// <summary>The model after <see cref="SimplifyShapes"/>; null where no node would go.</summary>
+    private static OnnxModel? Simplified(OnnxModel model)
+    {
+        var clone = model.Clone();
+        new SimplifyShapes().Apply(clone);
+        return Nodes(clone) < Nodes(model) ? clone : null;
+
+        static int Nodes(OnnxModel model) => model.AllGraphs.Sum(graph => graph.Nodes.Count);
     }
 
     /// <summary>Who asks for 8-bit weights asks for an error that int8 activations would be five times larger than.</summary>

@@ -9,6 +9,7 @@ internal static class TransformCatalog
     private static readonly (string Name, Func<JsonReader, Transform> Read)[] All =
     [
         (InlineFunctions.TransformName, InlineFunctions.Read),
+        (SimplifyShapes.TransformName, SimplifyShapes.Read),
         (Float32Activations.TransformName, Float32Activations.Read),
         (ShareEmbedding.TransformName, ShareEmbedding.Read),
         (MergeLinears.TransformName, MergeLinears.Read),
