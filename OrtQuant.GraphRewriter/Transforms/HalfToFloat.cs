@@ -7,7 +7,8 @@ namespace OrtQuant.GraphRewriter.Transforms;
 /// <summary>
 /// Turns the inside of a float16 or bfloat16 model to float32: initializers (as views, converted when they are read), tensors of attributes,
 /// attributes that name a type, declared types, inner graphs and functions. Tables that rows are gathered from keep their type. Inputs and outputs of the model keep name and
-/// type, with a Cast at each, unless they are to change too. Casts that have become casts from float32 to float32 go.
+/// type, with a Cast at each, unless they are to change too; nodes that append to a float16 KV cache then stay float16 (<see cref="CacheNode"/>), with casts
+/// around them. Casts that have become casts from float32 to float32 go.
 /// </summary>
 /// <remarks>
 /// An initializer that is listed as an input as well is a weight with a slot that nobody fills: it becomes float32, the slot too. (ONNX
@@ -22,6 +23,7 @@ internal sealed class HalfToFloat
     private readonly bool _interface;
     private readonly ElementTypeInference _types;
     private readonly HashSet<string> _nodeNames;
+    private readonly List<OnnxNode> _cacheNodes;
 
     private HalfToFloat(OnnxModel model, bool convertInterface)
     {
@@ -29,12 +31,13 @@ internal sealed class HalfToFloat
         _interface = convertInterface;
         _types = new ElementTypeInference(model);
         _nodeNames = [.. model.AllGraphs.SelectMany(graph => graph.Nodes).Select(node => node.Name)];
+        _cacheNodes = convertInterface ? [] : CacheNode.Find(model);
     }
 
     /// <summary>Whether anything in the model is of a half type.</summary>
     internal static bool IsNeeded(OnnxModel model) => model.AllGraphs.Any(graph =>
         graph.Proto.Input.Concat(graph.Proto.Output).Any(info => HoldsHalf(info.Type))
-        || graph.Initializers.Any(value => IsHalf(value.Type) && !value.Uses.All(use => IsGather(use) || KeepsType(use)))
+        || graph.Initializers.Any(value => IsHalf(value.Type) && !value.Uses.All(use => IsGather(use) || IsStored(use)))
         || graph.Nodes.Any(node => node.Proto.Attribute.Any(attribute => IsHalfType(node, attribute) || IsHalf((ElementType?)attribute.T?.DataType))));
 
     /// <summary>Changes the model.</summary>
@@ -51,6 +54,7 @@ internal sealed class HalfToFloat
         if (!_interface) CastInterface();
         foreach (var graph in _model.AllGraphs) Convert(graph, kept);
         ConvertFunctions();
+        foreach (var node in _cacheNodes) CastAround(node);
         foreach (var cast in casts) Drop(cast);
     }
 
@@ -61,8 +65,8 @@ internal sealed class HalfToFloat
         && IsFloatOrHalf(_types.Of(input));
 
     /// <summary>
-    /// Scales and zero points of packed weights, whose type is not that of the activations. What else reads one gets a converted copy of
-    /// it.
+    /// Scales and zero points of packed weights, whose type is not that of the activations, and constants of nodes that stay half. What else reads
+    /// one gets a converted copy of it.
     /// </summary>
     private HashSet<OnnxValue> KeptInitializers()
     {
@@ -101,7 +105,9 @@ internal sealed class HalfToFloat
 
     private static bool IsGather(Use use) => use is { Index: 0, Node: { OpType: "Gather", Domain.Length: 0, Outputs: [not null] } };
 
-    private static bool KeepsType(Use use) => use.Node.Domain == "ortquant" && use.Index is >= 1 and <= 3;
+    private bool KeepsType(Use use) => IsStored(use) || _cacheNodes.Contains(use.Node);
+
+    private static bool IsStored(Use use) => use.Node.Domain == "ortquant" && use.Index is >= 1 and <= 3;
 
     private void CastInterface()
     {
@@ -131,7 +137,7 @@ internal sealed class HalfToFloat
     private void CastOutput(OnnxValue output)
     {
         var type = _types.Of(output);
-        if (output.IsGraphInput) return;
+        if (output.IsGraphInput || (output.Producer is { } node && _cacheNodes.Contains(node))) return;
         if (output.Producer is not { } producer)
         {
             // An initializer that is an output as well.
@@ -143,6 +149,25 @@ internal sealed class HalfToFloat
         producer.TakeOutput(producer.Outputs.ToList().IndexOf(output), inside);
         _model.Graph.ReplaceAllUses(output, inside);
         _model.Graph.AddNode(Cast(inside.Name, output.Name, type));
+    }
+
+    /// <summary>Puts casts between a node that stays float16 and the float32 graph around it.</summary>
+    private void CastAround(OnnxNode node)
+    {
+        foreach (var index in CacheNode.TypedInputs(node.OpType, node.Inputs.Count))
+        {
+            if (node.Inputs[index] is not { } input || (input.IsGraphInput && input.Producer is null) || input.IsInitializer) continue;
+            var cast = Cast(input.Name, _model.UniqueName($"{input.Name}_half"), ElementType.Float16);
+            node.SetInput(index, node.Graph.InsertBefore(node, cast).Outputs[0]!);
+        }
+
+        foreach (var output in node.Outputs.OfType<OnnxValue>().ToList())
+        {
+            var uses = output.Uses.Where(use => !_cacheNodes.Contains(use.Node)).ToList();
+            if (uses.Count == 0) continue;
+            var cast = node.Graph.InsertAfter(node, Cast(output.Name, _model.UniqueName($"{output.Name}_fp32"), ElementType.Float32)).Outputs[0]!;
+            foreach (var use in uses) use.Node.SetInput(use.Index, cast);
+        }
     }
 
     private void Convert(OnnxGraph graph, HashSet<OnnxValue> kept)
@@ -157,7 +182,8 @@ internal sealed class HalfToFloat
         foreach (var sparse in graph.Proto.SparseInitializer) Convert(sparse.Values);
         var inputs = graph.Proto.Input.Where(info => !main || graph.Find(info.Name) is { IsInitializer: true, IsGraphOutput: false });
         var declared = graph.Proto.ValueInfo.Concat(inputs).Concat(main ? [] : graph.Proto.Output);
-        foreach (var info in declared) Convert(info.Type);
+        var half = _cacheNodes.SelectMany(node => node.Outputs).Select(output => output?.Name).ToHashSet();
+        foreach (var info in declared.Where(info => graph.Parent is not null || !half.Contains(info.Name))) Convert(info.Type);
         foreach (var node in graph.Nodes)
         {
             // The casts at the model's edges are the only nodes that still name a half type.

@@ -119,6 +119,40 @@ public sealed class HalfToFloatTests
     }
 
     [TestMethod]
+    public void NodeThatAppendsToTheCacheStaysHalf()
+    {
+        using var folder = new TemporaryFolder();
+        var builder = new ModelBuilder().Input("x", ElementType.Float16, 2, 3, 8).Input("past_key_values.0.key", ElementType.Float16, 2, "past", 8)
+            .Weight("w", ElementType.Float16, 1, 8, 8)
+            .Node("MatMul", ["x", "w"], ["k"]).Node("Concat", ["past_key_values.0.key", "k"], ["present.0.key"], Int("axis", 1))
+            .Node("MatMul", ["present.0.key", "w"], ["y"])
+            .Output("present.0.key", ElementType.Float16, 2, "total", 8).Output("y", ElementType.Float16, 2, "total", 8);
+        var path = builder.Save(folder.Path);
+        using var model = OnnxModel.Load(path);
+
+        HalfToFloat.Run(model, convertInterface: false);
+
+        var concat = model.Graph.Nodes.Single(node => node.OpType == "Concat");
+        Assert.IsTrue(concat.Inputs[0]!.IsGraphInput, "past comes without a cast");
+        Assert.IsTrue(concat.Outputs[0]!.IsGraphOutput, "present goes out without a cast");
+        Assert.AreEqual((long)ElementType.Float16, concat.Inputs[1]!.Producer!.GetInt("to", 0));
+        Assert.AreEqual(4, model.Graph.Nodes.Count(node => node.OpType == "Cast"), "x, the new rows, what reads present, y");
+        var saved = ModelWriter.Save(model, folder.File("saved.onnx")).GraphPath;
+        Assert.IsLessThan(1e-3, FixtureRunner.RelativeError(FixtureRunner.Run(path), FixtureRunner.Run(saved)));
+    }
+
+    [TestMethod]
+    public void CacheBecomesFloat32WithTheInterface()
+    {
+        var model = Converted(
+            new ModelBuilder().Input("k", ElementType.Float16, 2, 3, 8).Input("past_key_values.0.key", ElementType.Float16, 2, "past", 8)
+                .Node("Concat", ["past_key_values.0.key", "k"], ["present.0.key"], Int("axis", 1)).Output("present.0.key", ElementType.Float16, 2, "total", 8),
+            convertInterface: true);
+        Assert.AreEqual("Concat", string.Join(' ', model.Graph.Nodes.Select(node => node.OpType)));
+        Assert.AreEqual(ElementType.Float32, model.Graph.Outputs[0].Type);
+    }
+
+    [TestMethod]
     public void TableThatIsMultipliedByIsConverted()
     {
         using var model = OnnxModel.FromProto(GraphFixtures.SharedInitializer().Proto);
