@@ -71,6 +71,14 @@ public static class ModelBenchmark
         }
     }
 
+    // Ids of any vocabulary of that size: which they are makes no difference to the time.
+    internal static long[] Prompt(LanguageModel model, int length)
+    {
+        var vocabulary = model.Signature.Logits!.Dimensions[^1] is > 0 and { } size ? size : model.Configuration.VocabularySize ?? 256;
+        var random = new Random(Seed);
+        return [.. Enumerable.Range(0, length).Select(_ => random.NextInt64(vocabulary))];
+    }
+
     private sealed class OpenModel(string name, LanguageModel model, long[] prompt, double loadSeconds, long? anonymousBytes)
     {
         private readonly List<double> _prefill = [];
@@ -112,14 +120,6 @@ public static class ModelBenchmark
             var decode = _decode.Count > 0 ? Sample.Of(_decode) : new Sample(double.NaN, double.NaN, double.NaN, 0);
             return new ModelBenchmarkRow(
                 name, prefill.Median, (prefill.Min, prefill.Max), decode.Median, (decode.Min, decode.Max), loadSeconds, anonymousBytes);
-        }
-
-        // Ids of any vocabulary of that size: which they are makes no difference to the time.
-        private static long[] Prompt(LanguageModel model, int length)
-        {
-            var vocabulary = model.Signature.Logits!.Dimensions[^1] is > 0 and { } size ? size : model.Configuration.VocabularySize ?? 256;
-            var random = new Random(Seed);
-            return [.. Enumerable.Range(0, length).Select(_ => random.NextInt64(vocabulary))];
         }
     }
 }

@@ -19,6 +19,9 @@ public sealed record SessionSettings
 
     /// <summary>How far ONNX Runtime optimizes the graph.</summary>
     public GraphOptimizationLevel OptimizationLevel { get; init; } = GraphOptimizationLevel.ORT_ENABLE_ALL;
+
+    /// <summary>Start of the path of ONNX Runtime's profile, written when the session is asked for it; null: none is taken.</summary>
+    public string? ProfilePrefix { get; init; }
 }
 
 /// <summary>Opens ONNX Runtime sessions.</summary>
@@ -61,6 +64,12 @@ public static class SessionFactory
             InterOpNumThreads = 1,
             GraphOptimizationLevel = settings.OptimizationLevel,
         };
+        if (settings.ProfilePrefix is { } prefix)
+        {
+            options.ProfileOutputPathPrefix = prefix;
+            options.EnableProfiling = true;
+        }
+
         foreach (var (key, value) in settings.ConfigEntries)
         {
             options.AddSessionConfigEntry(key, value);

@@ -18,6 +18,7 @@ internal sealed class BenchModelCommand : ToolCommand
     private readonly Option<int> _repeat = CommonArguments.Positive("--repeat", 5, "Rounds; models alternate within a round.");
     private readonly Option<int> _threads = CommonArguments.Threads();
     private readonly Option<bool> _noLibrary = CommonArguments.NoLibrary();
+    private readonly Option<bool> _profile = new("--profile") { Description = "Then profile each model, too: what the operators of a decoding step cost." };
 
     /// <summary>Declares the verb.</summary>
     public BenchModelCommand()
@@ -28,7 +29,7 @@ internal sealed class BenchModelCommand : ToolCommand
             "ortquant bench model model.q4.onnx --prompt 64 --new 32 --repeat 3 --json")
     {
         Arguments.Add(_models);
-        foreach (var option in (ReadOnlySpan<Option>)[_prompt, _new, _repeat, _threads, _noLibrary])
+        foreach (var option in (ReadOnlySpan<Option>)[_prompt, _new, _repeat, _threads, _noLibrary, _profile])
         {
             Options.Add(option);
         }
@@ -46,12 +47,15 @@ internal sealed class BenchModelCommand : ToolCommand
             Repeat = arguments.GetValue(_repeat),
             Session = new SessionSettings { Threads = arguments.GetValue(_threads), UseLibrary = !arguments.GetValue(_noLibrary) },
         };
-        var rows = await context.RunAsync(progress =>
+        var (rows, profiles) = await context.RunAsync(progress =>
         {
             progress.Report(new StageProgress("opening models", 0, 0));
-            return ModelBenchmark.Measure(models, options, progress.For("measuring"), context.Cancellation);
+            var measured = ModelBenchmark.Measure(models, options, progress.For("measuring"), context.Cancellation);
+            if (!arguments.GetValue(_profile)) return (measured, (IReadOnlyList<OpCost>[])[]);
+            progress.Report(new StageProgress("profiling", 0, 0));
+            return (measured, [.. models.Select(model => ModelProfile.MeasureDecode(model.File, options, context.Cancellation))]);
         });
-        var report = new ModelBenchmarkReport(Machine.Describe(), options, rows);
+        var report = new ModelBenchmarkReport(Machine.Describe(), options, rows, profiles);
         context.WriteResult(report.ToJson, report.Write);
         return ExitCode.Ok;
     }
