@@ -19,7 +19,11 @@ internal sealed class PlanArguments
     private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
     private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32).");
     private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points (8-bit weights have none anyway)." };
-    private readonly Option<string> _algorithm = OneOf("--algorithm", "rtn", "How codes and scales are chosen", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
+    private readonly Option<string?> _algorithm = OneOfOrNone(
+        "--algorithm", "How codes and scales are chosen (default: that of --quality)", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
+
+    private readonly Option<string?> _quality = OneOfOrNone(
+        "--quality", $"How much to spend on quality (default: {QualityRecipe.Fast.Name}, or {QualityRecipe.Balanced.Name} with text to calibrate on)", [.. QualityRecipe.All.Select(recipe => recipe.Name)]);
     private readonly Option<string?> _accuracyLevel = OneOfOrNone(
         "--accuracy-level", "How the kernels compute (default: float with --bits 8, else int8 activations)", "float", "int8", "0", "1", "4");
     private readonly Option<string> _target = OneOf("--target", "cpu", "Where the model is meant to run", "cpu", "cuda");
@@ -35,13 +39,20 @@ internal sealed class PlanArguments
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, _bits, _headBits, _groupSize, _symmetric, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _exclude, _only];
+        [_scheme, _bits, _headBits, _groupSize, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
     {
         foreach (var option in Choices.Append(_plan)) command.Options.Add(option);
+        Calibration.AddTo(command);
     }
+
+    /// <summary>Whether the user asked for an algorithm by name, or for a plan: then a model that cannot be calibrated is an error.</summary>
+    public bool NamesAlgorithm(ParseResult arguments) => arguments.GetValue(_algorithm) is not null || arguments.GetValue(_plan) is not null;
+
+    /// <summary>Where statistics come from.</summary>
+    public CalibrationArguments Calibration { get; } = new();
 
     /// <summary>Reads the options, and the plan file if one is given, without touching the model.</summary>
     /// <exception cref="UsageException">Options that exclude each other, or a file that is not there.</exception>
@@ -53,11 +64,24 @@ internal sealed class PlanArguments
             var given = Choices.FirstOrDefault(option => arguments.GetResult(option) is { Implicit: false });
             if (given is not null) throw new UsageException($"--plan and {given.Name} exclude each other: edit the plan instead");
             var plan = ReadPlan(file);
+            Calibration.Validate(arguments, null);
             return (_, _) => plan;
         }
 
         var options = ReadOptions(arguments);
         return (model, cancellation) => QuantizationPlan.Create(model, options, cancellation);
+    }
+
+    /// <summary>The algorithm: named, or that of the recipe.</summary>
+    private string Algorithm(ParseResult arguments)
+    {
+        var (named, quality) = (arguments.GetValue(_algorithm), arguments.GetValue(_quality));
+        if (named is not null && quality is not null) throw new UsageException("--quality and --algorithm exclude each other: a quality is an algorithm and what goes with it");
+        var recipe = quality is not null ? QualityRecipe.Get(quality) : QualityRecipe.Default(Calibration.AreGiven(arguments));
+        var algorithm = named ?? recipe.Algorithm;
+        var uses = QuantizerCatalog.Get(algorithm).StatisticsNeeded > StatisticsLevel.None;
+        Calibration.Validate(arguments, uses ? null : algorithm);
+        return algorithm;
     }
 
     private PlanOptions ReadOptions(ParseResult arguments) => new()
@@ -67,7 +91,7 @@ internal sealed class PlanArguments
         HeadBits = arguments.GetValue(_headBits),
         GroupSize = arguments.GetValue(_groupSize),
         Symmetric = arguments.GetValue(_symmetric),
-        Algorithm = arguments.GetValue(_algorithm)!,
+        Algorithm = Algorithm(arguments),
         AccuracyLevel = arguments.GetValue(_accuracyLevel) switch { "float" or "1" => 1, "0" => 0, "int8" or "4" => 4, _ => null },
         Target = arguments.GetValue(_target) == "cuda" ? RewriteTarget.Cuda : RewriteTarget.Cpu,
         Activations = arguments.GetValue(_activations) switch

@@ -1,4 +1,5 @@
 using System.Globalization;
+using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Comparison;
 using OrtQuant.GraphRewriter.Planning;
 using OrtQuant.GraphRewriter.Rewriting;
@@ -23,12 +24,24 @@ internal static class RewriteReport
                 $"  {PlanReport.Count(kind.Count(), "weight")}, {values / 1e6:0.##} million values: {kind.Key}, {bits:0.##} bits per weight, {PlanReport.AccuracyName(kind.First().AccuracyLevel)} kernels"));
         }
 
+        if (result.Calibration is { Fallback: null } calibration) Write(calibration, text);
         foreach (var reason in result.Skipped.GroupBy(node => node.Reason))
         {
             text.WriteLine($"  {reason.Count()} left alone ({reason.First().Op} {reason.First().Name}{(reason.Count() > 1 ? ", ..." : "")}): {reason.Key}");
         }
 
         if (verification is not null) Write(verification, text);
+    }
+
+    private static void Write(CalibrationReport calibration, TextWriter text)
+    {
+        text.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"  calibrated on {calibration.Source}: {calibration.Tokens} tokens, {PlanReport.Count(calibration.Weights, "weight")}, {calibration.TextSeconds + calibration.Seconds:0.0} s"));
+        foreach (var reason in calibration.Uncalibrated.GroupBy(weight => weight.Reason))
+        {
+            text.WriteLine($"  {reason.Count()} without statistics ({reason.First().Name}{(reason.Count() > 1 ? ", ..." : "")}): {reason.Key}");
+        }
     }
 
     private static void Write(Verification verification, TextWriter text)

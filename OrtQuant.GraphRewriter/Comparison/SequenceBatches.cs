@@ -11,9 +11,15 @@ internal static class SequenceBatches
     /// <summary>Batches in the order of the sequences: ids [batch, length] row-major, and the batch.</summary>
     /// <param name="sequences">The sequences.</param>
     /// <param name="models">All that will run the batches; one exported for a single sequence gets one at a time.</param>
-    public static IEnumerable<(long[] Ids, int Batch)> Of(IReadOnlyList<long[]> sequences, params IReadOnlyList<LanguageModel> models)
+    public static IEnumerable<(long[] Ids, int Batch)> Of(IReadOnlyList<long[]> sequences, params IReadOnlyList<LanguageModel> models) =>
+        Of(sequences, models.All(model => model.Signature.InputIds!.Dimensions[0] < 0));
+
+    /// <summary>The same for a graph that is not open.</summary>
+    /// <param name="sequences">The sequences.</param>
+    /// <param name="several">Whether it takes several at a time.</param>
+    public static IEnumerable<(long[] Ids, int Batch)> Of(IReadOnlyList<long[]> sequences, bool several)
     {
-        var maxRows = models.All(model => model.Signature.InputIds!.Dimensions[0] < 0) ? MaxRows : 0;
+        var maxRows = several ? MaxRows : 0;
         for (var first = 0; first < sequences.Count;)
         {
             var length = sequences[first].Length;

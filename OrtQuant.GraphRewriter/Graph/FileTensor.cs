@@ -11,6 +11,12 @@ internal sealed class FileTensor : LazyTensor
     internal FileTensor(ElementType type, IReadOnlyList<long> shape, MappedFile file, long offset, long byteLength) =>
         (Type, Shape, _file, _offset, ByteLength) = (type, shape, file, offset, byteLength);
 
+    /// <summary>Path of the file.</summary>
+    internal string Path => _file.Path;
+
+    /// <summary>Place of the first byte in the file.</summary>
+    internal long Offset => _offset;
+
     public override ElementType Type { get; }
 
     public override IReadOnlyList<long> Shape { get; }

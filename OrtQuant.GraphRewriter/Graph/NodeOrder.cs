@@ -42,6 +42,9 @@ internal static class NodeOrder
         throw new ModelFormatException($"node '{(stuck.Name.Length > 0 ? stuck.Name : stuck.OpType)}' of graph '{graph.Proto.Name}' depends on its own output: the graph has a cycle");
     }
 
+    /// <summary>What a node reads from the graph it is in, through its bodies too; names of inputs that are left out are empty.</summary>
+    internal static IEnumerable<string> Reads(NodeProto node) => Reads(node, 0);
+
     /// <summary>What a node reads from the graph it is in, through its bodies too. A name that a body defines itself may be among them, which at worst keeps a file in order.</summary>
     private static IEnumerable<string> Reads(NodeProto node, int depth)
     {

@@ -27,7 +27,7 @@ internal sealed class OutputFile : IDisposable
     internal static OutputFile Create(string target, long length)
     {
         // The file stays locked while it is open: that tells a save at work from one that was killed.
-        var temporary = Path.Combine(Path.GetDirectoryName(target)!, $"{Prefix}{Guid.NewGuid():N}{Suffix}");
+        var temporary = TemporaryPath(Path.GetDirectoryName(target)!);
         try
         {
             return new OutputFile(target, temporary, length, new FileStream(temporary, new FileStreamOptions
@@ -45,6 +45,9 @@ internal sealed class OutputFile : IDisposable
             throw Explain(error, target, length);
         }
     }
+
+    /// <summary>A name for a temporary file, which <see cref="RemoveStale"/> knows; the file must be locked while it is in use.</summary>
+    internal static string TemporaryPath(string folder) => Path.Combine(folder, $"{Prefix}{Guid.NewGuid():N}{Suffix}");
 
     /// <summary>Writes a file of these bytes.</summary>
     /// <exception cref="IOException">The disk is full, or the file cannot be written.</exception>

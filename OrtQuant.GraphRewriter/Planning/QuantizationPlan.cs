@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
+using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Rewriting;
 using OrtQuant.GraphRewriter.Transforms;
 
@@ -27,6 +28,10 @@ public sealed record QuantizationPlan
 
     /// <summary>Nodes with weights that stay as they are.</summary>
     public IReadOnlyList<SkippedNode> Skipped { get; init; } = [];
+
+    /// <summary>Whether any weight's algorithm uses statistics of activations.</summary>
+    public bool UsesStatistics =>
+        Weights.Any(weight => weight.Algorithm != PlannedWeight.Adopt && QuantizerCatalog.Get(weight.Algorithm).StatisticsNeeded > StatisticsLevel.None);
 
     /// <summary>Plans the rewrite of a model. The model is not changed, and of its weights only those are read that may be two copies of one.</summary>
     /// <param name="model">The model.</param>

@@ -1,6 +1,9 @@
 using System.Diagnostics;
+using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Planning;
+using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.GraphRewriter.Running;
 
 namespace OrtQuant.GraphRewriter.Rewriting;
 
@@ -24,6 +27,7 @@ public static class ModelRewriter
     /// <param name="options">Threads, progress, cancellation.</param>
     /// <exception cref="PlanException">The plan does not hold for the model.</exception>
     /// <exception cref="OrtQuantException">A weight is not finite, or too large for its scheme; the message names it.</exception>
+    /// <exception cref="RunningException">The model cannot be calibrated, and <see cref="CalibrationOptions.Required"/> is set.</exception>
     /// <exception cref="IOException">The output cannot be written, or is the input itself.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static RewriteResult Rewrite(OnnxModel model, QuantizationPlan plan, string outputPath, RewriteOptions? options = null)
@@ -33,7 +37,12 @@ public static class ModelRewriter
         using var memory = new MemorySampler();
         var bytesIn = model.FileBytes;
         options.Progress?.Report(new RewriteProgress("rewriting the graph", 0, 0));
-        var applied = new PlanApplier(model, plan, options).Apply();
+        var weights = PackedWeights.Prepare(model, plan, options.CancellationToken);
+        var calibrates = options.Calibration is not null && weights.All.Any(UsesStatistics);
+        var reference = calibrates ? model.Clone() : null;
+        var applied = new PlanApplier(model, plan, options).Apply(weights);
+        using var calibrator = reference is null ? null : new Calibrator(reference, model, applied, options, Path.GetDirectoryName(Path.GetFullPath(outputPath))!);
+        var calibration = calibrator?.Run();
 
         // Weights of quite different sizes: progress counts their values.
         var total = applied.Encodings.Sum(encoding => encoding.Weight.Shape.Count);
@@ -54,6 +63,7 @@ public static class ModelRewriter
             Path = saved.GraphPath,
             Nodes = [.. applied.Nodes.Select(Describe)],
             Skipped = plan.Skipped,
+            Calibration = calibration,
             BytesIn = bytesIn,
             BytesOut = saved.Bytes,
             Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
@@ -61,6 +71,9 @@ public static class ModelRewriter
             PeakAnonymousBytes = memory.PeakAnonymousBytes,
         };
     }
+
+    private static bool UsesStatistics(PackedWeight weight) =>
+        weight.Plan.Algorithm != PlannedWeight.Adopt && QuantizerCatalog.Get(weight.Plan.Algorithm).StatisticsNeeded > StatisticsLevel.None;
 
     private static RewrittenNode Describe(EmittedNode emitted)
     {

@@ -17,11 +17,12 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
     private readonly UnusedValues _unused = new();
 
     /// <summary>Changes the model.</summary>
+    /// <param name="weights">The weights, prepared from the same model and plan.</param>
     /// <exception cref="PlanException">The plan does not hold for the model.</exception>
-    internal AppliedPlan Apply()
+    internal AppliedPlan Apply(PackedWeights weights)
     {
         var encodings = new List<WeightEncoding>();
-        foreach (var weight in PackedWeights.Prepare(model, plan, options.CancellationToken).All)
+        foreach (var weight in weights.All)
         {
             options.CancellationToken.ThrowIfCancellationRequested();
             encodings.Add(Emit(weight));
@@ -39,6 +40,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         var name = WeightNaming.Tensor(weight);
         var tensors = new Dictionary<string, string>();
         var producer = new TensorProducer([.. encoding.Tensors.Select(spec => (spec.Type, spec.Shape))], encoding.Encode);
+        encoding.Generated = producer.Tensors;
         foreach (var (spec, tensor) in encoding.Tensors.Zip(producer.Tensors))
         {
             tensors[spec.Input] = home.AddInitializer(home.UniqueName($"{name}.{spec.Input}"), tensor).Name;

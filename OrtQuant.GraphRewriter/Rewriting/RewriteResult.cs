@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Matching;
 
 namespace OrtQuant.GraphRewriter.Rewriting;
@@ -24,6 +25,9 @@ public sealed record RewriteResult
 
     /// <summary>Nodes with weights that were left alone.</summary>
     public required IReadOnlyList<SkippedNode> Skipped { get; init; }
+
+    /// <summary>What statistics of activations were used; null where none were asked for or no algorithm uses any.</summary>
+    public CalibrationReport? Calibration { get; init; }
 
     /// <summary>Size of the model before: graph and external data, in bytes.</summary>
     public required long BytesIn { get; init; }
@@ -54,6 +58,7 @@ public sealed record RewriteResult
             ["relative_error"] = node.RelativeError,
         })]),
         ["skipped"] = new JsonArray([.. Skipped.Select(node => new JsonObject { ["name"] = node.Name, ["op"] = node.Op, ["reason"] = node.Reason })]),
+        ["calibration"] = Calibration?.ToJson(),
         ["bytes_in"] = BytesIn,
         ["bytes_out"] = BytesOut,
         ["seconds"] = Seconds,

@@ -1,3 +1,4 @@
+using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Planning;
@@ -24,6 +25,7 @@ internal sealed class WeightEncoding
 
         Storage = StorageOf(weight, scheme, emit);
         Tensors = Storage.Tensors;
+        Algorithm = weight.Plan.Algorithm;
         _options = options;
     }
 
@@ -37,6 +39,18 @@ internal sealed class WeightEncoding
     /// <summary>The stored tensors, in the order of the op's inputs.</summary>
     internal IReadOnlyList<TensorSpec> Tensors { get; }
 
+    /// <summary>The stored tensors as the graph has them, in the order of <see cref="Tensors"/>.</summary>
+    internal IReadOnlyList<GeneratedTensor> Generated { get; set; } = [];
+
+    /// <summary>Name of the algorithm: the plan's, unless that cannot be carried out.</summary>
+    internal string Algorithm { get; set; }
+
+    /// <summary>What is known about the inputs, if anything.</summary>
+    internal IActivationStatistics? Statistics { get; set; }
+
+    /// <summary>The bytes, where they were made before the model is saved.</summary>
+    internal StoredTensors? Stored { get; private set; }
+
     /// <summary>Relative L2 error of the weight, known once it is written; null for a weight that kept its codes.</summary>
     internal double? RelativeError { get; private set; }
 
@@ -48,16 +62,33 @@ internal sealed class WeightEncoding
     {
         cancellation.ThrowIfCancellationRequested();
         Started?.Invoke();
+        if (Stored is not null)
+        {
+            Stored.Read(destinations);
+            return;
+        }
+
         if (Weight.Plan.Algorithm == PlannedWeight.Adopt)
         {
             Adopt(destinations);
             return;
         }
 
-        var context = new QuantizerContext(Weight.Name) { Threads = _options.Threads, CancellationToken = cancellation };
-        using var quantized = QuantizerCatalog.Get(Weight.Plan.Algorithm).Quantize(Weight.Source, Scheme, Weight.Plan.Parameters, context);
+        var context = new QuantizerContext(Weight.Name) { Threads = _options.Threads, CancellationToken = cancellation, Statistics = Statistics };
+        using var quantized = QuantizerCatalog.Get(Algorithm).Quantize(Weight.Source, Scheme, Weight.Plan.Parameters, context);
         RelativeError = quantized.RelativeError;
         Storage.Encode(quantized.Grid, destinations, context.ThreadCount);
+    }
+
+    /// <summary>Quantizes the weight now; what is saved later are these bytes.</summary>
+    /// <param name="store">Where they wait.</param>
+    /// <param name="cancellation">Stops the work.</param>
+    internal void StoreIn(EncodedStore store, CancellationToken cancellation)
+    {
+        if (Stored is not null) return;
+        using var produced = new ProducedTensors(Generated);
+        Encode(produced.Data, cancellation);
+        Stored = store.Write([.. produced.Data.Select(data => (ReadOnlyMemory<byte>)data)]);
     }
 
     // Codes, scales and zero points as they are, in other places.

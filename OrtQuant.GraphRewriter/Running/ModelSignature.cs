@@ -1,5 +1,7 @@
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
+using Onnx;
+using OrtQuant.GraphRewriter.Graph;
 
 namespace OrtQuant.GraphRewriter.Running;
 
@@ -18,6 +20,17 @@ public sealed record TensorSignature(string Name, TensorElementType Type, IReadO
 
     internal static TensorSignature Of(string name, NodeMetadata metadata) => new(
         name, metadata.ElementDataType, [.. metadata.Dimensions.Select(size => (long)size)], metadata.SymbolicDimensions);
+
+    // ONNX and ONNX Runtime number element types alike.
+    internal static TensorSignature Of(ValueInfoProto value)
+    {
+        var dimensions = value.Type?.TensorType?.Shape?.Dim ?? [];
+        return new TensorSignature(
+            value.Name,
+            (TensorElementType)(value.Type?.TensorType?.ElemType ?? 0),
+            [.. dimensions.Select(size => size.ValueCase == TensorShapeProto.Types.Dimension.ValueOneofCase.DimValue ? size.DimValue : -1)],
+            [.. dimensions.Select(size => size.DimParam)]);
+    }
 }
 
 /// <summary>A past input and the present output that continues it.</summary>
@@ -67,6 +80,33 @@ public sealed class ModelSignature
     public static ModelSignature Of(InferenceSession session) => new(
         [.. session.InputNames.Select(name => TensorSignature.Of(name, session.InputMetadata[name]))],
         [.. session.OutputNames.Select(name => TensorSignature.Of(name, session.OutputMetadata[name]))]);
+
+    /// <summary>Reads the signature of a graph that is not open.</summary>
+    internal static ModelSignature Of(OnnxModel model)
+    {
+        // An initializer that is listed as an input has a value already.
+        var graph = model.Graph;
+        return new(
+            [.. graph.Proto.Input.Where(input => graph.InitializerOf(input.Name) is null).Select(TensorSignature.Of)],
+            [.. graph.Proto.Output.Select(TensorSignature.Of)]);
+    }
+
+    /// <summary>Checks that token ids, and what follows from them, are all that the graph needs to run.</summary>
+    /// <param name="model">Names the model in the error.</param>
+    /// <exception cref="RunningException">It needs something else.</exception>
+    public void RequireTokens(string model)
+    {
+        if (InputIds is not { IsInteger: true, Dimensions.Count: 2 })
+        {
+            throw new RunningException($"{model} takes no token ids: no integer input 'input_ids' of shape [batch, sequence] among {Names(Inputs)}");
+        }
+
+        var known = new[] { InputIds, AttentionMask, PositionIds }.Concat(Cache.Select(pair => pair.Past)).ToHashSet();
+        if (Inputs.FirstOrDefault(input => !known.Contains(input)) is { } other)
+        {
+            throw new RunningException($"{model} takes more than token ids: it needs input '{other.Name}'");
+        }
+    }
 
     /// <summary>Checks that the graph is a causal language model: token ids in, scores of the next token out, and nothing unknown besides.</summary>
     /// <param name="model">Names the model in the error.</param>

@@ -17,6 +17,12 @@ public sealed record SessionSettings
     /// <summary>Session config entries, e.g. <c>ortquant.force_isa</c>.</summary>
     public IReadOnlyDictionary<string, string> ConfigEntries { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>
+    /// Keep memory of a session for its next run. Without, what a run allocates goes back to the system as soon as it is free: for sessions that
+    /// are run a few times and whose outputs outlive them.
+    /// </summary>
+    public bool UseArena { get; init; } = true;
+
     /// <summary>How far ONNX Runtime optimizes the graph.</summary>
     public GraphOptimizationLevel OptimizationLevel { get; init; } = GraphOptimizationLevel.ORT_ENABLE_ALL;
 
@@ -63,6 +69,8 @@ public static class SessionFactory
             IntraOpNumThreads = settings.Threads,
             InterOpNumThreads = 1,
             GraphOptimizationLevel = settings.OptimizationLevel,
+            EnableCpuMemArena = settings.UseArena,
+            EnableMemoryPattern = settings.UseArena,
         };
         if (settings.ProfilePrefix is { } prefix)
         {

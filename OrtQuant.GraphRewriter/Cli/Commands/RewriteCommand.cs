@@ -45,7 +45,12 @@ internal sealed class RewriteCommand : ToolCommand
         var output = OutputPath.Resolve(arguments.GetValue(_output)!, input);
         var threads = arguments.GetValue(_threads);
 
-        var (result, plan) = await context.RunAsync(progress => Rewrite(input, output, createPlan, threads, progress, context.Cancellation));
+        var options = new RewriteOptions { Threads = threads, CancellationToken = context.Cancellation };
+        RewriteOptions Calibrated(QuantizationPlan plan) =>
+            plan.UsesStatistics ? options with { Calibration = _plan.Calibration.Read(arguments, input.File, _plan.NamesAlgorithm(arguments)) } : options;
+
+        var (result, plan) = await context.RunAsync(progress => Rewrite(input, output, createPlan, Calibrated, progress, context.Cancellation));
+        if (result.Calibration?.Fallback is { } reason) context.Log($"note: rounded to nearest, because the model cannot be calibrated: {reason}");
         var verification = arguments.GetValue(_verify)
             ? await context.RunAsync(progress => RewriteVerifier.Verify(
                 input.File, output.File, ComparisonSettings(threads), progress.For("verifying"), context.Cancellation))
@@ -58,18 +63,18 @@ internal sealed class RewriteCommand : ToolCommand
         ModelPath input,
         OutputPath output,
         Func<OnnxModel, CancellationToken, QuantizationPlan> createPlan,
-        int threads,
+        Func<QuantizationPlan, RewriteOptions> createOptions,
         IProgress<StageProgress> progress,
         CancellationToken cancellation)
     {
         progress.Report(new StageProgress("planning", 0, 0, Path.GetFileName(input.File)));
         using var model = OnnxModel.Load(input.File);
         var plan = createPlan(model, cancellation);
+        var options = createOptions(plan) with { Progress = new Relay(progress) };
         using var folder = output.Folder is null ? null : OutputFolder.Begin(output.Folder);
         var name = Path.GetFileName(output.File);
         if (folder is not null) ModelFolder.Carry(input.Folder!, folder.Path, name, plan, model.ExternalFiles, cancellation);
 
-        var options = new RewriteOptions { Threads = threads, Progress = new Relay(progress), CancellationToken = cancellation };
         var result = ModelRewriter.Rewrite(model, plan, folder is null ? output.File : Path.Combine(folder.Path, name), options);
         folder?.Commit();
         return (result with { Path = output.File }, plan);
