@@ -2,9 +2,11 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Planning;
 using OrtQuant.GraphRewriter.Quantizers;
+using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Cli;
@@ -34,12 +36,16 @@ internal sealed class PlanArguments
         "--embedding", "shared", "Embeddings to pack: those that share their values with a head, all, or none", "shared", "pack", "keep");
     private readonly Option<bool> _noMerge = new("--no-merge") { Description = "Keep linears apart that read the same input." };
     private readonly Option<bool> _noSimplify = new("--no-simplify") { Description = "Keep the nodes that compute shapes for every layer." };
+    private readonly Option<string?> _adapter = new("--adapter") { Description = "A LoRA or QA-LoRA adapter: a folder with adapter_config.json and adapter_model.safetensors.", HelpName = "DIR" };
+    private readonly Option<string> _adapterMode = OneOf(
+        "--adapter-mode", "merge", "A LoRA adapter is added to the weights before they are quantized, or kept beside them", "merge", "low-rank");
+    private readonly Option<string> _adapterPooling = OneOf("--adapter-pooling", "peft", "What the trainer of a QA-LoRA adapter did to a group of inputs", "peft", "mean", "sum");
     private readonly Option<string?> _exclude = new("--exclude") { Description = "Leave alone weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
     private readonly Option<string?> _only = new("--only") { Description = "Rewrite only weights whose name, or a node that reads them, matches.", HelpName = "REGEX" };
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, _bits, _headBits, _groupSize, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _exclude, _only];
+        [_scheme, _bits, _headBits, _groupSize, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
@@ -110,9 +116,19 @@ internal sealed class PlanArguments
         },
         Merge = !arguments.GetValue(_noMerge),
         SimplifyShapes = !arguments.GetValue(_noSimplify),
+        Adapter = Adapter(arguments),
+        AdapterMode = arguments.GetValue(_adapterMode) == "low-rank" ? AdapterMode.LowRank : AdapterMode.Merge,
+        AdapterPooling = AttachAdapter.PoolingNames.First(pair => pair.Value == arguments.GetValue(_adapterPooling)).Key,
         Exclude = Pattern(_exclude, arguments),
         Only = Pattern(_only, arguments),
     };
+
+    private string? Adapter(ParseResult arguments)
+    {
+        if (arguments.GetValue(_adapter) is { } folder) return folder;
+        var given = new Option[] { _adapterMode, _adapterPooling }.FirstOrDefault(option => arguments.GetResult(option) is { Implicit: false });
+        return given is null ? null : throw new UsageException($"{given.Name} needs --adapter");
+    }
 
     private static QuantizationPlan ReadPlan(string file)
     {

@@ -36,6 +36,9 @@ public abstract class LazyTensor
         return false;
     }
 
+    /// <summary>Elements with more precision than <see cref="Type"/> has, where the tensor knows them so; else false. Read through <see cref="Weights.ElementReader"/>.</summary>
+    internal virtual bool TryReadFloats(long index, Span<float> values) => false;
+
     /// <summary>A tensor that holds bytes in memory.</summary>
     /// <param name="type">Element type.</param>
     /// <param name="shape">Dimensions.</param>

@@ -12,6 +12,7 @@ public sealed class OnnxModel : IDisposable
 
     private readonly ModelProto _proto;
     private readonly IReadOnlyList<IDisposable> _files;
+    private readonly List<IDisposable> _owned = [];
     private HashSet<string> _names = [];
 
     internal OnnxModel(ModelProto proto, string? path, TensorTable tensors, IReadOnlyList<IDisposable> files)
@@ -101,8 +102,11 @@ public sealed class OnnxModel : IDisposable
     /// <summary>Releases the mapped files; tensors can no longer be read.</summary>
     public void Dispose()
     {
-        foreach (var file in _files) file.Dispose();
+        foreach (var file in _files.Concat(_owned)) file.Dispose();
     }
+
+    /// <summary>Keeps something open that tensors of the model read from, as long as the model is.</summary>
+    internal void Own(IDisposable file) => _owned.Add(file);
 
     internal string UniqueName(string hint)
     {

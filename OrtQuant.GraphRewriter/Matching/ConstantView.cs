@@ -81,7 +81,8 @@ internal sealed class ConstantView
         return Mismatch.NotAWeight($"'{root.Name}' is computed at run time");
     }
 
-    private static bool IsView(OnnxNode node) =>
+    /// <summary>A node that a weight may stand behind.</summary>
+    internal static bool IsView(OnnxNode node) =>
         node.Domain.Length == 0
         && node.Inputs is [not null, ..]
         && node.OpType is "Transpose" or "Cast" or "Identity" or "Reshape" or "Squeeze" or "Unsqueeze";

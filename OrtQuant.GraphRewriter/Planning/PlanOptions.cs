@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using OrtQuant.GraphRewriter.Adapters;
 
 namespace OrtQuant.GraphRewriter.Planning;
 
@@ -99,6 +100,15 @@ public sealed record PlanOptions
 
     /// <summary>Whether arithmetic on shapes is done once instead of for every layer.</summary>
     public bool SimplifyShapes { get; init; } = true;
+
+    /// <summary>Folder of a LoRA or QA-LoRA adapter; null for none.</summary>
+    public string? Adapter { get; init; }
+
+    /// <summary>What becomes of a LoRA adapter. QA-LoRA goes into zero points in any case.</summary>
+    public AdapterMode AdapterMode { get; init; }
+
+    /// <summary>For QA-LoRA: what its trainer did to a group of inputs.</summary>
+    public AdapterPooling AdapterPooling { get; init; }
 
     /// <summary>Weights whose name, or a node that reads them, matches this stay as they are.</summary>
     public Regex? Exclude { get; init; }

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
@@ -7,6 +8,7 @@ using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Rewriting;
 using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Schemes;
+using OrtQuant.Schemes.Group;
 
 namespace OrtQuant.GraphRewriter.Planning;
 
@@ -29,6 +31,8 @@ internal sealed class Planner
     private readonly SchemeParameters _headParameters;
     private readonly List<PlannedWeight> _weights = [];
     private readonly List<SkippedNode> _skipped = [];
+    private readonly HashSet<MatchedWeight> _pooled = [];
+    private int _pool;
     private bool _float32;
 
     internal Planner(PlanOptions options, CancellationToken cancellation)
@@ -68,6 +72,16 @@ internal sealed class Planner
             transforms.Add(new SimplifyShapes());
         }
 
+        using var adapter = _options.Adapter is null ? null : LoraAdapter.Open(_options.Adapter);
+        using var adapted = MergesAdapter(adapter) ? prepared.Clone() : null;
+        if (adapted is not null)
+        {
+            var merge = new MergeAdapter(Path.GetFullPath(_options.Adapter!));
+            merge.Apply(adapted);
+            prepared = adapted;
+            transforms.Add(merge);
+        }
+
         if (prepared.Proto.Functions.Count > 0)
         {
             _skipped.AddRange(new FunctionInliner(prepared.Proto).NotInlinable.Select(item => new SkippedNode(item.Function.Name, "function", item.Reason)));
@@ -80,8 +94,15 @@ internal sealed class Planner
         var matched = WeightMatcher.Match(prepared);
         _skipped.AddRange(matched.Skipped);
         var shared = SharedTables(matched);
+        if (adapter?.Configuration is { IsQuantizationAware: true } configuration)
+        {
+            _pool = configuration.QuantizationGroup;
+            _pooled.UnionWith(AdapterTargets.Find(adapter.Modules, matched.Weights).Select(target => target.Weight));
+        }
+
         foreach (var weight in matched.Weights) Decide(weight, shared);
         transforms.AddRange(shared.Where(pair => Planned(pair.Value.Name) is not null).Select(pair => new ShareEmbedding(pair.Key.Name, pair.Value.Name)));
+        if (adapter is not null && adapted is null) transforms.Add(new AttachAdapter(Path.GetFullPath(_options.Adapter!), _options.AdapterPooling));
         if (_options.Merge) transforms.AddRange(Merges(matched));
         return new QuantizationPlan
         {
@@ -91,6 +112,21 @@ internal sealed class Planner
             Weights = _weights,
             Skipped = _skipped,
         };
+    }
+
+    private bool MergesAdapter(LoraAdapter? adapter)
+    {
+        if (adapter is null) return false;
+        if (!adapter.Configuration.IsQuantizationAware) return _options.AdapterMode == AdapterMode.Merge;
+        return _options.AdapterMode == AdapterMode.Merge ? false : throw new PlanException("the adapter is QA-LoRA, which is merged into zero points without loss; it is not kept as low-rank inputs");
+    }
+
+    /// <summary>A QA-LoRA adapter is merged into float zero points, a whole number of groups to each of its own.</summary>
+    private SchemeParameters ForAdapter(MatchedWeight weight, SchemeParameters parameters)
+    {
+        if (!_pooled.Contains(weight) || parameters is not GroupParameters group) return parameters;
+        var adopts = weight.Matrix.Quantized is not null;
+        return group with { ZeroPoint = ZeroPointKind.Float, GroupSize = adopts || _options.GroupSize is not null ? group.GroupSize : Math.Min(group.GroupSize, _pool) };
     }
 
     /// <summary>The model after <see cref="SimplifyShapes"/>; null where no node would go.</summary>
@@ -150,7 +186,7 @@ internal sealed class Planner
         var copies = shared.Where(pair => pair.Value == weight).SelectMany(pair => pair.Key.Tables).ToList();
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables.Concat(copies).ToList();
         var isHead = tables.Count > 0 || weight.Linears.Any(HeadFinder.IsHead);
-        var parameters = isHead ? _headParameters : _parameters;
+        var parameters = ForAdapter(weight, isHead ? _headParameters : _parameters);
         if (Obstacle(weight, parameters, tables.Count > 0) is { } reason)
         {
             _skipped.AddRange(weight.Linears.Select(linear => Skip(linear.Node, reason)));
@@ -186,7 +222,7 @@ internal sealed class Planner
     {
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables;
         var nodes = weight.Linears.Select(linear => linear.Node).Concat(tables.Select(table => table.Node)).ToList();
-        var parameters = codes.Capture().Parameters();
+        var parameters = ForAdapter(weight, codes.Capture().Parameters());
         var reason = (codes.Layout, _options.Emit) switch
         {
             (CodeLayout.N16, EmittedOps.OrtQuant) => "it is an ortquant op already",
@@ -201,7 +237,7 @@ internal sealed class Planner
         }
 
         var level = weight.Linears is [{ Node: var first }, ..] && first.OpType == "MatMulNBits" ? (first.GetInt("accuracy_level", 0) == 4 ? 4 : 1) : DefaultAccuracyLevel;
-        Add(weight, nodes, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay", PlannedWeight.Adopt, level);
+        Add(weight, nodes, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay{(_pooled.Contains(weight) ? " but for what the adapter adds" : "")}", PlannedWeight.Adopt, level);
     }
 
     private void Add(

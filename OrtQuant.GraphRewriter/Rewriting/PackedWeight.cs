@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Adoption;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
@@ -30,6 +31,7 @@ internal sealed class PackedWeight
         Parts = [plan];
         Adopted = Source is AdoptedCodes codes ? [codes] : [];
         Roots = [matrix.Root];
+        Changes = [];
     }
 
     private PackedWeight(IReadOnlyList<PackedWeight> parts)
@@ -43,6 +45,13 @@ internal sealed class PackedWeight
         Parts = [.. parts.SelectMany(part => part.Parts)];
         Adopted = [.. parts.SelectMany(part => part.Adopted)];
         Roots = [.. parts.SelectMany(part => part.Roots)];
+        Changes = [];
+        var row = 0L;
+        foreach (var part in parts)
+        {
+            Changes.AddRange(part.Changes.Select(change => change.Moved(row)));
+            row += part.Shape.N;
+        }
     }
 
     /// <summary>Name in the plan; of a stack, that of its first part.</summary>
@@ -68,6 +77,9 @@ internal sealed class PackedWeight
 
     /// <summary>The values. Transforms replace it by views of itself.</summary>
     internal IWeightSource Source { get; set; }
+
+    /// <summary>Changes by an adapter that leave the codes alone: low-rank inputs, or shifts of zero points.</summary>
+    internal List<LowRankChange> Changes { get; }
 
     internal WeightShape Shape => Source.Shape;
 

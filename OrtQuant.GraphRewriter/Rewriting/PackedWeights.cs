@@ -41,6 +41,9 @@ internal sealed class PackedWeights
     /// <summary>The weights as they stand, in order.</summary>
     internal IReadOnlyList<PackedWeight> All => _weights;
 
+    /// <summary>Every weight as it was found, packed or not.</summary>
+    internal IReadOnlyList<MatchedWeight> AllMatched => [.. _matched.Values];
+
     /// <summary>A weight as it was found, packed or not.</summary>
     internal MatchedWeight Matched(string name, string referrer) =>
         _matched.GetValueOrDefault(name)

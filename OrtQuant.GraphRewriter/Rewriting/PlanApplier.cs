@@ -1,4 +1,5 @@
 using OrtQuant.Descriptions;
+using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Matching;
 using OrtQuant.GraphRewriter.Planning;
@@ -46,7 +47,15 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
             tensors[spec.Input] = home.AddInitializer(home.UniqueName($"{name}.{spec.Input}"), tensor).Name;
         }
 
-        foreach (var parts in weight.Linears) EmitLinear(encoding, tensors, parts);
+        var linearInputs = new Dictionary<string, string>(tensors);
+        if (weight.Changes.Where(change => change.Pool == 1).ToList() is { Count: > 0 } changes)
+        {
+            var (a, b) = LowRankInputs.Create(changes, weight.Shape, weight.Type);
+            linearInputs["low_rank_a"] = home.AddInitializer(home.UniqueName($"{name}.low_rank_a"), a).Name;
+            linearInputs["low_rank_b"] = home.AddInitializer(home.UniqueName($"{name}.low_rank_b"), b).Name;
+        }
+
+        foreach (var parts in weight.Linears) EmitLinear(encoding, linearInputs, parts);
         foreach (var table in weight.Tables) EmitTable(encoding, tensors, table);
         return encoding;
     }

@@ -1,3 +1,4 @@
+using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Quantizers;
@@ -77,6 +78,7 @@ internal sealed class WeightEncoding
         var context = new QuantizerContext(Weight.Name) { Threads = _options.Threads, CancellationToken = cancellation, Statistics = Statistics };
         using var quantized = QuantizerCatalog.Get(Algorithm).Quantize(Weight.Source, Scheme, Weight.Plan.Parameters, context);
         RelativeError = quantized.RelativeError;
+        ZeroPointShift.Apply(quantized.Grid, Weight.Changes.Where(change => change.Pool > 1));
         Storage.Encode(quantized.Grid, destinations, context.ThreadCount);
     }
 
@@ -103,6 +105,7 @@ internal sealed class WeightEncoding
             row += part.Shape.N;
         }
 
+        ZeroPointShift.Apply(grid, Weight.Changes.Where(change => change.Pool > 1));
         Storage.Encode(grid, destinations, threads);
     }
 

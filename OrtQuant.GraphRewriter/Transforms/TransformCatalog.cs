@@ -10,8 +10,10 @@ internal static class TransformCatalog
     [
         (InlineFunctions.TransformName, InlineFunctions.Read),
         (SimplifyShapes.TransformName, SimplifyShapes.Read),
+        (MergeAdapter.TransformName, MergeAdapter.Read),
         (Float32Activations.TransformName, Float32Activations.Read),
         (ShareEmbedding.TransformName, ShareEmbedding.Read),
+        (AttachAdapter.TransformName, AttachAdapter.Read),
         (MergeLinears.TransformName, MergeLinears.Read),
     ];
 

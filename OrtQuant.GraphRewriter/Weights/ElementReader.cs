@@ -17,6 +17,7 @@ internal static class ElementReader
     /// <param name="values">Receives its whole length.</param>
     public static void Read(LazyTensor tensor, long index, Span<float> values)
     {
+        if (tensor.TryReadFloats(index, values)) return;
         if (tensor.Type == ElementType.Float32)
         {
             tensor.Read(index * sizeof(float), MemoryMarshal.AsBytes(values));

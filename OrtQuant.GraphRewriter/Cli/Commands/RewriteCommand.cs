@@ -26,6 +26,7 @@ internal sealed class RewriteCommand : ToolCommand
             "ortquant rewrite models/stories260k -o out/stories260k --verify",
             "ortquant rewrite model.onnx -o model.q4.onnx",
             "ortquant rewrite model.onnx -o model.q8.onnx --bits 8 --accuracy-level float",
+            "ortquant rewrite model -o out/model --adapter my-lora",
             "ortquant rewrite model -o out/model --plan plan.json")
     {
         Arguments.Add(_model);
