@@ -8,6 +8,9 @@ public static class QuantizerCatalog
     [
         RoundToNearest.Instance,
         WeightedSearch.Instance,
+        HalfQuadratic.Instance,
+        Gptq.Instance,
+        CoordinateDescent.Instance,
     ];
 
     /// <summary>The algorithm of that name.</summary>

@@ -28,4 +28,41 @@ internal static class StatisticsCheck
 
         return TensorPrimitives.Max(span) > 0 ? moments : default;
     }
+
+    /// <summary>The diagonal of the Gram matrix <c>[K]</c>; empty if there is no matrix or it is all zero.</summary>
+    /// <exception cref="OrtQuantException">A matrix is not K x K or has a number that is not finite; the message names the weight.</exception>
+    public static float[] Diagonal(IWeightSource weight, QuantizerContext context)
+    {
+        var k = (int)weight.Shape.K;
+        if (context.Statistics is not { Gram.IsEmpty: false } statistics) return [];
+        CheckSquare(statistics.Gram, "Gram", weight, context);
+        if (!statistics.CrossGram.IsEmpty) CheckSquare(statistics.CrossGram, "cross Gram", weight, context);
+        var diagonal = new float[k];
+        for (var i = 0; i < k; i++)
+        {
+            diagonal[i] = statistics.Gram.Span[(i * k) + i];
+            if (diagonal[i] < 0)
+            {
+                throw new OrtQuantException($"weight '{context.WeightName}' {weight.Shape}: element {i} of the Gram matrix's diagonal is {diagonal[i]}; it must not be negative");
+            }
+        }
+
+        return TensorPrimitives.Max<float>(diagonal) > 0 ? diagonal : [];
+    }
+
+    private static void CheckSquare(ReadOnlyMemory<float> matrix, string name, IWeightSource weight, QuantizerContext context)
+    {
+        var k = weight.Shape.K;
+        if (matrix.Length != k * k)
+        {
+            throw new OrtQuantException($"weight '{context.WeightName}' {weight.Shape}: its {name} matrix has {matrix.Length} elements; it must have {k * k}");
+        }
+
+        // NaN and infinities survive it.
+        var largest = TensorPrimitives.MaxMagnitude(matrix.Span);
+        if (!float.IsFinite(largest))
+        {
+            throw new OrtQuantException($"weight '{context.WeightName}' {weight.Shape}: its {name} matrix has an element {largest}; all must be finite");
+        }
+    }
 }

@@ -63,6 +63,9 @@ internal sealed class SyntheticInputs : IActivationStatistics
     /// <summary>Statistics with this matrix.</summary>
     public static SyntheticInputs Of(float[] gram, int k) => new(1000, gram, k);
 
+    /// <summary>The same with a cross Gram matrix.</summary>
+    public SyntheticInputs With(float[] crossGram) => new((int)Tokens, _gram, _moments.Length) { CrossGram = crossGram };
+
     /// <summary>Weights of a normal distribution with a few outliers.</summary>
     public static DenseWeight Weight(WeightShape shape, int seed)
     {
