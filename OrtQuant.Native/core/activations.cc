@@ -16,14 +16,6 @@ void InterleaveQuads(const int8_t* q, int64_t quads, int rows, int row, uint8_t*
   for (int64_t i = 0; i < quads; ++i) std::memcpy(panel + (i * rows + row) * 4, q + 4 * i, 4);
 }
 
-/// The same as int16 pairs (k0, k2), (k1, k3): what a multiply of even and odd bytes, both widened, needs.
-void InterleaveWideQuads(const int8_t* q, int64_t quads, int rows, int row, uint8_t* panel) {
-  for (int64_t i = 0; i < quads; ++i) {
-    const int16_t pairs[4] = {q[4 * i], q[4 * i + 2], q[4 * i + 1], q[4 * i + 3]};
-    std::memcpy(panel + (i * rows + row) * 8, pairs, 8);
-  }
-}
-
 /// Row buffers and outputs of the panels; one instance serves all threads, which write disjoint panels.
 class Preparer {
  public:
@@ -31,12 +23,11 @@ class Preparer {
       : request_(request),
         plan_(plan),
         inputs_(request.kernels, request.type),
-        depth_(request.layout.steps * kStepDepth),
-        quad_bytes_(QuadBytes(request.kernels, request.layout.bits)) {
+        depth_(request.layout.steps * kStepDepth) {
     const int64_t M = plan.M;
     const int64_t blocks = request.layout.blocks;
     if (request.level == AccuracyLevel::kInt8) {
-      values_ = buffers.Allocate<uint8_t>(M * depth_ / 4 * quad_bytes_);
+      values_ = buffers.Allocate<uint8_t>(M * depth_);
       scales_ = buffers.Allocate<float>(M * blocks);
       offsets_ = buffers.Allocate<int32_t>(M * blocks);
       row_bytes_ = depth_ + 8 * blocks + 64;
@@ -81,19 +72,17 @@ class Preparer {
     const group::Layout& layout = request_.layout;
     const int rows = plan_.Rows(panel);
     const int64_t first = plan_.FirstRow(panel);
-    uint8_t* panel_values = values_ + first * depth_ / 4 * quad_bytes_;
+    uint8_t* panel_values = values_ + first * depth_;
     float* panel_scales = scales_ + first * layout.blocks;
     int32_t* panel_offsets = offsets_ + first * layout.blocks;
 
     auto* row_scales = reinterpret_cast<float*>(room);
     auto* row_sums = reinterpret_cast<int32_t*>(room + 4 * layout.blocks);
-    const bool in_place = rows == 1 && quad_bytes_ == 4;
+    const bool in_place = rows == 1;
     auto* q = reinterpret_cast<int8_t*>(in_place ? panel_values : room + 8 * layout.blocks);
     request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, layout.step_order, q, row_scales,
                                   row_sums);
-    if (!in_place) {
-      (quad_bytes_ == 4 ? InterleaveQuads : InterleaveWideQuads)(q, depth_ / 4, rows, r, panel_values);
-    }
+    if (!in_place) InterleaveQuads(q, depth_ / 4, rows, r, panel_values);
     const int32_t factor = layout.zp == ZeroPointKind::kNone ? -(1 << (layout.bits - 1)) : -1;
     for (int64_t b = 0; b < layout.blocks; ++b) {
       panel_scales[b * rows + r] = row_scales[b];
@@ -129,7 +118,6 @@ class Preparer {
   PanelPlan plan_;
   FloatInputs inputs_;
   int64_t depth_;
-  int quad_bytes_;
   int64_t row_bytes_ = 0;
   uint8_t* values_ = nullptr;
   float* float_values_ = nullptr;
@@ -158,19 +146,15 @@ const float* FloatInputs::Tensor(const void* data, int64_t count, CallBuffers& b
   return Row(data, 0, count, in_place ? nullptr : buffers.Allocate<float>(count));
 }
 
-group::Int8Panel Activations::Int8(int64_t panel, const group::Layout& layout, int quad_bytes) const {
+group::Int8Panel Activations::Int8(int64_t panel, const group::Layout& layout) const {
   const int64_t first = plan.FirstRow(panel);
-  return {plan.Rows(panel), values + first * layout.steps * kStepDepth / 4 * quad_bytes, scales + first * layout.blocks,
+  return {plan.Rows(panel), values + first * layout.steps * kStepDepth, scales + first * layout.blocks,
           offsets + first * layout.blocks};
 }
 
 group::FloatPanel Activations::Float(int64_t panel, const group::Layout& layout) const {
   const int64_t first = plan.FirstRow(panel);
   return {plan.Rows(panel), float_values + first * layout.steps * kStepDepth, sums + first * layout.blocks};
-}
-
-int QuadBytes(const group::KernelSet& kernels, int bits) {
-  return kernels.wide_8bit_activations && bits == 8 ? 8 : 4;
 }
 
 Activations PrepareActivations(const ActivationRequest& request, int64_t M, const TaskRunner& runner,

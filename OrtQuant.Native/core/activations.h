@@ -47,7 +47,7 @@ struct Activations {
   const float* sums = nullptr;
   const float* low_rank = nullptr;  ///< X . A, [M, rank]
 
-  group::Int8Panel Int8(int64_t panel, const group::Layout& layout, int quad_bytes) const;
+  group::Int8Panel Int8(int64_t panel, const group::Layout& layout) const;
   group::FloatPanel Float(int64_t panel, const group::Layout& layout) const;
 };
 
@@ -61,9 +61,6 @@ struct ActivationRequest {
   int64_t rank;
   int max_rows;
 };
-
-/// Bytes of four consecutive activations of a row in an Int8Panel.
-int QuadBytes(const group::KernelSet& kernels, int bits);
 
 Activations PrepareActivations(const ActivationRequest& request, int64_t M, const TaskRunner& runner,
                                CallBuffers& buffers);

@@ -120,7 +120,6 @@ class OutputPiece {
 void MultiplyUnits(const Call& call, Range panels, Range units) {
   alignas(64) float room[kMaxPanelRows * kUnitTiles * kTileOutputs];
   const Layout& layout = call.layout;
-  const int quad_bytes = QuadBytes(call.kernels, layout.bits);
   for (int64_t u = units.begin; u < units.end; ++u) {
     const int64_t first_tile = u * kUnitTiles;
     const auto tiles = static_cast<int>(std::min<int64_t>(kUnitTiles, Tiles(call.N) - first_tile));
@@ -130,7 +129,7 @@ void MultiplyUnits(const Call& call, Range panels, Range units) {
                               room);
       const int rows = call.activations.plan.Rows(p);
       if (call.level == AccuracyLevel::kInt8) {
-        const Int8Panel panel = call.activations.Int8(p, layout, quad_bytes);
+        const Int8Panel panel = call.activations.Int8(p, layout);
         call.kernels.int8_kernel(layout.bits, rows)(layout, first, tiles, panel, piece.data(), piece.stride());
       } else {
         const FloatPanel panel = call.activations.Float(p, layout);
@@ -232,8 +231,7 @@ void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const 
                   type};
 
   // Row blocks that stay in L2, then as many output ranges as threads can use.
-  const int64_t row_bytes =
-      layout.steps * kStepDepth * (level == AccuracyLevel::kInt8 ? QuadBytes(kernels, layout.bits) / 4 : 4);
+  const int64_t row_bytes = layout.steps * kStepDepth * (level == AccuracyLevel::kInt8 ? 1 : 4);
   const int64_t rows_per_block =
       dequantized ? kMaxRowBlock : std::clamp<int64_t>(kRowBlockBytes / row_bytes, max_rows, kMaxRowBlock);
   const int64_t panels = activations.plan.panels;

@@ -90,7 +90,6 @@ const KernelSet& Avx2Kernels() {
       .isa = Isa::kAvx2,
       .max_int8_rows = kMaxInt8Rows,
       .max_float_rows = kMaxFloatRows,
-      .wide_8bit_activations = 1,
       .int8_kernel = Int8KernelAvx2,
       .float_kernel = FloatKernelAvx2,
       .dequantize = DequantizeKernelAvx2,

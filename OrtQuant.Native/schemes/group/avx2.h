@@ -33,65 +33,106 @@ inline __m256i LoadBytes(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 
-/// Unpack(tile, step, half, u): u[i] = codes of positions 4 i + j of the step (Layout::step_order) of 8 outputs, as
-/// bytes 4 lane + j.
+/// Holds a running sum in a register, and additions in the order in which they are written. Left to itself GCC makes a
+/// tree of a long sum, with all products alive at once, and a kernel that spends half its time on the stack.
+inline void Pin(__m256i& sum) {
+  asm volatile("" : "+x"(sum));
+}
+
+/// Keeps loads through a pointer where they are: GCC takes those that a loop repeats out of it, onto the stack.
+inline void Pin(const uint8_t*& pointer) {
+  asm volatile("" : "+r"(pointer));
+}
+
+/// Codes of a step of 16 k for 8 outputs (a half tile), in two stages, so that a kernel needs few registers at a time:
+///   Load(tile, step, half, v)   the v-th of kVectors registers as stored
+///   Field<f>(raw)               its f-th of kFields: codes of positions 4 i + j of the step (Layout::step_order), as
+///                               bytes 4 lane + j, where i = v * kFields + f
+/// kStepsToWiden: so many steps of products with |activation| <= 127 fit 16 bits.
 template <int Bits>
 struct Codes {};
 
 template <>
 struct Codes<8> {
-  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
-    ORTQ_UNROLL for (int i = 0; i < 4; ++i) u[i] = LoadBytes(tile + step * 256 + 64 * i + 32 * half);
+  static constexpr int kVectors = 4;
+  static constexpr int kFields = 1;
+  static inline __m256i Load(const uint8_t* tile, int64_t step, int half, int v) {
+    return LoadBytes(tile + step * 256 + 64 * v + 32 * half);
+  }
+  template <int F>
+  static inline __m256i Field(__m256i raw) {
+    return raw;
   }
 };
 
 template <>
 struct Codes<4> {
+  static constexpr int kVectors = 2;
+  static constexpr int kFields = 2;
   static constexpr int kStepsToWiden = 2;
-  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
-    const __m256i mask = _mm256_set1_epi8(0x0F);
-    ORTQ_UNROLL for (int i = 0; i < 2; ++i) {
-      const __m256i v = LoadBytes(tile + step * 128 + 64 * i + 32 * half);
-      u[2 * i] = _mm256_and_si256(v, mask);
-      u[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
-    }
+  static inline __m256i Load(const uint8_t* tile, int64_t step, int half, int v) {
+    return LoadBytes(tile + step * 128 + 64 * v + 32 * half);
+  }
+  template <int F>
+  static inline __m256i Field(__m256i raw) {
+    return _mm256_and_si256(F == 0 ? raw : _mm256_srli_epi16(raw, 4), _mm256_set1_epi8(0x0F));
   }
 };
 
 template <>
 struct Codes<2> {
+  static constexpr int kVectors = 1;
+  static constexpr int kFields = 4;
   static constexpr int kStepsToWiden = 8;
-  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
-    const __m256i mask = _mm256_set1_epi8(0x03);
-    const __m256i v = LoadBytes(tile + step * 64 + 32 * half);
-    u[0] = _mm256_and_si256(v, mask);
-    u[1] = _mm256_and_si256(_mm256_srli_epi16(v, 2), mask);
-    u[2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
-    u[3] = _mm256_and_si256(_mm256_srli_epi16(v, 6), mask);
+  static inline __m256i Load(const uint8_t* tile, int64_t step, int half, int) {
+    return LoadBytes(tile + step * 64 + 32 * half);
+  }
+  template <int F>
+  static inline __m256i Field(__m256i raw) {
+    return _mm256_and_si256(F == 0 ? raw : _mm256_srli_epi16(raw, 2 * F), _mm256_set1_epi8(0x03));
   }
 };
 
 template <>
 struct Codes<3> {
+  static constexpr int kVectors = 1;
+  static constexpr int kFields = 4;
   static constexpr int kStepsToWiden = 4;
+  struct Raw {
+    __m256i low;   ///< bit pairs
+    __m256i high;  ///< field f's high bit at bit f + 2
+  };
   // A chunk of 32 k is 128 bytes of low bit pairs and 64 bytes of high bits; a step is half of each.
-  static inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+  static inline Raw Load(const uint8_t* tile, int64_t step, int half, int) {
     const uint8_t* chunk = tile + step / 2 * 192;
-    const __m256i low_mask = _mm256_set1_epi8(0x03);
-    const __m256i high_mask = _mm256_set1_epi8(0x04);
-    const __m256i low = LoadBytes(chunk + 64 * (step & 1) + 32 * half);
     const __m256i high = LoadBytes(chunk + 128 + 32 * half);
-    // Field i of this step's four high bits at bit i + 2.
-    const __m256i placed = step & 1 ? _mm256_srli_epi16(high, 2) : _mm256_slli_epi16(high, 2);
-    const auto merge = [&](__m256i low_bits, __m256i high_bit) {
-      return _mm256_or_si256(_mm256_and_si256(low_bits, low_mask), _mm256_and_si256(high_bit, high_mask));
-    };
-    u[0] = merge(low, placed);
-    u[1] = merge(_mm256_srli_epi16(low, 2), _mm256_srli_epi16(placed, 1));
-    u[2] = merge(_mm256_srli_epi16(low, 4), _mm256_srli_epi16(placed, 2));
-    u[3] = merge(_mm256_srli_epi16(low, 6), _mm256_srli_epi16(placed, 3));
+    return {LoadBytes(chunk + 64 * (step & 1) + 32 * half),
+            step & 1 ? _mm256_srli_epi16(high, 2) : _mm256_slli_epi16(high, 2)};
+  }
+  template <int F>
+  static inline __m256i Field(const Raw& raw) {
+    const __m256i low = F == 0 ? raw.low : _mm256_srli_epi16(raw.low, 2 * F);
+    const __m256i high = F == 0 ? raw.high : _mm256_srli_epi16(raw.high, F);
+    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(0x03)),
+                           _mm256_and_si256(high, _mm256_set1_epi8(0x04)));
   }
 };
+
+/// All codes of a step: u[i] for i in [0, 4).
+template <int Bits>
+inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4]) {
+  using C = Codes<Bits>;
+  ORTQ_UNROLL for (int v = 0; v < C::kVectors; ++v) {
+    const auto raw = C::Load(tile, step, half, v);
+    __m256i* const first = u + v * C::kFields;
+    first[0] = C::template Field<0>(raw);
+    if constexpr (C::kFields >= 2) first[1] = C::template Field<1>(raw);
+    if constexpr (C::kFields >= 4) {
+      first[2] = C::template Field<2>(raw);
+      first[3] = C::template Field<3>(raw);
+    }
+  }
+}
 
 /// Eight of the 16 floats of a group.
 inline __m256 LoadFloats(const uint8_t* p, int is_half, int half) {

@@ -63,7 +63,6 @@ const KernelSet& Avx512Kernels() {
       .isa = Isa::kAvx512,
       .max_int8_rows = kMaxInt8Rows,
       .max_float_rows = kMaxFloatRows,
-      .wide_8bit_activations = 0,
       .int8_kernel = Int8KernelAvx512,
       .float_kernel = FloatKernelAvx512,
       .dequantize = DequantizeKernelAvx512,

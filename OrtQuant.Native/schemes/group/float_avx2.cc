@@ -36,7 +36,7 @@ inline void Centred(const uint8_t* tile, int64_t step, int half, __m256 (&c)[16]
     }
   } else {
     __m256i u[4];
-    Codes<Bits>::Unpack(tile, step, half, u);
+    Unpack<Bits>(tile, step, half, u);
     ORTQ_UNROLL for (int i = 0; i < 4; ++i) {
       const __m256i codes = _mm256_xor_si256(u[i], _mm256_set1_epi8(static_cast<char>(1 << (Bits - 1))));
       // Positions 4 i + j of the step: k itself for 8 bits, k = 4 j + i for 2 and 3 (Layout::step_order).

@@ -7,94 +7,123 @@
 //   3 bits: 1778 per quadruple of k, 16 of them: 28448
 //   4 bits: 3810 per quadruple of k,  8 of them: 30480     all below 32767, so nothing saturates,
 // and lanes are widened to 32 bits once in that many quadruples (kStepsToWiden x 4). 8-bit codes would saturate in a
-// single instruction (2 * 255 * 127 = 64770): they are widened to 16 bits first, even and odd bytes apart, and
-// multiplied by vpmaddwd with activations that are stored as the matching int16 pairs.
+// single instruction (2 * 255 * 127 = 64770): their low and high four bits are multiplied apart, like 4-bit codes, with
+// the same broadcast activation, and meet when lanes are widened (sum of the low + 16 * sum of the high).
 #include "schemes/group/avx2.h"
 
 namespace ortq::group {
 namespace {
 
-/// Sums codes x activations over the steps [step, end) into `sums`, Halves x Rows registers.
+/// 16-bit sums of products over a few steps, one register for 8 outputs of one row. 8-bit codes have two: of their low
+/// and of their high halves, because 255 * 127 * 2 is more than 16 bits hold.
 template <int Bits, int Rows, int Halves>
-inline void DotBlock(const uint8_t* tile, const uint8_t* values, int64_t step, int64_t end, int half,
-                     __m256i (&sums)[Halves][Rows]) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  while (step < end) {
-    __m256i narrow[Halves][Rows];
+struct Narrow {
+  static constexpr int kParts = Bits == 8 ? 2 : 1;
+  static constexpr int kSteps = Bits == 8 ? 2 : Codes < Bits == 8 ? 4 : Bits > ::kStepsToWiden;
+  __m256i part[kParts][Halves][Rows];
+
+  inline __m256i Widened(int h, int r) const {
+    const __m256i low = _mm256_madd_epi16(part[0][h][r], _mm256_set1_epi16(1));
+    if constexpr (kParts == 1) return low;
+    return _mm256_add_epi32(low, _mm256_madd_epi16(part[kParts - 1][h][r], _mm256_set1_epi16(16)));
+  }
+};
+
+/// Adds one field of codes x activations; with `First` it is what there is so far.
+template <bool First, int Rows, int Halves>
+inline void AddProducts(const __m256i (&u)[Halves], const uint8_t* quads, __m256i (&sums)[Halves][Rows]) {
+  ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
+    const __m256i quad = _mm256_set1_epi32(Load<int>(quads + 4 * r));
     ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
-      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) narrow[h][r] = _mm256_setzero_si256();
-    }
-    const int64_t widen = end - step < Codes<Bits>::kStepsToWiden ? end : step + Codes<Bits>::kStepsToWiden;
-    for (; step < widen; ++step, values += 16 * Rows) {
-      ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
-        __m256i u[4];
-        Codes<Bits>::Unpack(tile, step, half + h, u);
-        ORTQ_UNROLL for (int i = 0; i < 4; ++i) {
-          ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-            const __m256i quad = _mm256_set1_epi32(Load<int>(values + (i * Rows + r) * 4));
-            narrow[h][r] = _mm256_add_epi16(narrow[h][r], _mm256_maddubs_epi16(u[i], quad));
-          }
-        }
-      }
-    }
-    ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
-      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-        sums[h][r] = _mm256_add_epi32(sums[h][r], _mm256_madd_epi16(narrow[h][r], ones));
-      }
+      const __m256i products = _mm256_maddubs_epi16(u[h], quad);
+      __m256i sum = First ? products : _mm256_add_epi16(sums[h][r], products);
+      Pin(sum);
+      sums[h][r] = sum;
     }
   }
 }
 
-/// The same for 8-bit codes; `values` holds int16 pairs (k0, k2), (k1, k3).
-template <int Rows, int Halves>
-inline void DotWideBlock(const uint8_t* tile, const uint8_t* values, int64_t step, int64_t end, int half,
-                         __m256i (&sums)[Halves][Rows]) {
-  const __m256i low_bytes = _mm256_set1_epi16(0x00FF);
-  for (; step < end; ++step, values += 32 * Rows) {
-    ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
-      __m256i u[4];
-      Codes<8>::Unpack(tile, step, half + h, u);
-      ORTQ_UNROLL for (int i = 0; i < 4; ++i) {
-        const __m256i even = _mm256_and_si256(u[i], low_bytes);
-        const __m256i odd = _mm256_srli_epi16(u[i], 8);
-        ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-          const uint8_t* quad = values + (i * Rows + r) * 8;
-          const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(even, _mm256_set1_epi32(Load<int>(quad))),
-                                                    _mm256_madd_epi16(odd, _mm256_set1_epi32(Load<int>(quad + 4))));
-          sums[h][r] = _mm256_add_epi32(sums[h][r], products);
-        }
-      }
+/// Field F of the v-th register of a step, of all halves: an activation is broadcast once for them.
+template <int Bits, int F, bool First, int Rows, int Halves, typename Raw>
+inline void AddField(const Raw (&raw)[Halves], int v, const uint8_t* values, Narrow<Bits, Rows, Halves>& narrow) {
+  if constexpr (F < Codes<Bits>::kFields) {
+    __m256i u[Halves];
+    const uint8_t* quads = values + (v * Codes<Bits>::kFields + F) * Rows * 4;
+    if constexpr (Bits == 8) {
+      const __m256i mask = _mm256_set1_epi8(0x0F);
+      ORTQ_UNROLL for (int h = 0; h < Halves; ++h) u[h] = _mm256_and_si256(raw[h], mask);
+      AddProducts<First>(u, quads, narrow.part[0]);
+      ORTQ_UNROLL for (int h = 0; h < Halves; ++h) u[h] = _mm256_and_si256(_mm256_srli_epi16(raw[h], 4), mask);
+      AddProducts<First>(u, quads, narrow.part[1]);
+    } else {
+      ORTQ_UNROLL for (int h = 0; h < Halves; ++h) u[h] = Codes<Bits>::template Field<F>(raw[h]);
+      AddProducts<First>(u, quads, narrow.part[0]);
     }
   }
+}
+
+template <int Bits, bool First, int Rows, int Halves>
+inline void AddStep(const uint8_t* tile, const uint8_t* values, int64_t step, int half,
+                    Narrow<Bits, Rows, Halves>& narrow) {
+  using C = Codes<Bits>;
+  ORTQ_UNROLL for (int v = 0; v < C::kVectors; ++v) {
+    decltype(C::Load(tile, step, half, v)) raw[Halves];
+    ORTQ_UNROLL for (int h = 0; h < Halves; ++h) raw[h] = C::Load(tile, step, half + h, v);
+    if (First && v == 0) {
+      AddField<Bits, 0, First>(raw, v, values, narrow);
+    } else {
+      AddField<Bits, 0, false>(raw, v, values, narrow);
+    }
+    AddField<Bits, 1, false>(raw, v, values, narrow);
+    AddField<Bits, 2, false>(raw, v, values, narrow);
+    AddField<Bits, 3, false>(raw, v, values, narrow);
+  }
+}
+
+/// The products of the steps [step, end), at most Narrow::kSteps of them and at least one.
+template <int Bits, int Rows, int Halves>
+inline void SumSteps(const uint8_t* tile, const uint8_t* values, int64_t step, int64_t end, int half,
+                     Narrow<Bits, Rows, Halves>& narrow) {
+  AddStep<Bits, true>(tile, values, step, half, narrow);
+  while (++step < end) AddStep<Bits, false>(tile, values += 16 * Rows, step, half, narrow);
 }
 
 /// Adds activation block b of one tile to `total`, halves [half, half + Halves).
 template <int Bits, int Rows, int Halves>
 inline void AddBlock(const Layout& layout, const TileWeights& tile, const Int8Panel& panel, int64_t b, int half,
                      float (&total)[Rows][16]) {
-  constexpr int kStepBytes = (Bits == 8 ? 32 : 16) * Rows;
+  using Sums = Narrow<Bits, Rows, Halves>;
   const int64_t group = b / layout.blocks_per_group;
-  const int64_t step = b * layout.block_steps;
-  const int64_t end = step + layout.block_steps < layout.steps ? step + layout.block_steps : layout.steps;
+  const int64_t begin = b * layout.block_steps;
+  const int64_t end = begin + layout.block_steps < layout.steps ? begin + layout.block_steps : layout.steps;
+  const uint8_t* values = panel.values + begin * 16 * Rows;
+  Pin(values);
   const int32_t* offsets = panel.offsets + b * Rows;
+  Sums narrow;
+  int64_t step = begin + Sums::kSteps < end ? begin + Sums::kSteps : end;
+  SumSteps<Bits, Rows, Halves>(tile.codes, values, begin, step, half, narrow);
+  // Offsets come in now and not before: until here all registers serve the products.
   __m256i sums[Halves][Rows];
   ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
+    __m256i zero_points = _mm256_setzero_si256();
+    if (layout.zp == ZeroPointKind::kInteger) {
+      zero_points = LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half + h);
+    }
     ORTQ_UNROLL for (int r = 0; r < Rows; ++r) {
-      const __m256i offset = _mm256_set1_epi32(offsets[r]);
-      if (layout.zp == ZeroPointKind::kInteger) {
-        // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
-        sums[h][r] =
-            _mm256_madd_epi16(LoadZeroPoints(tile.zero_points, layout.zero_point_bits, group, half + h), offset);
-      } else {
-        sums[h][r] = layout.zp == ZeroPointKind::kNone ? offset : _mm256_setzero_si256();
-      }
+      __m256i start = _mm256_set1_epi32(offsets[r]);
+      // |sum of a block| <= 128 * 127 fits int16, and the upper half of a zero point's lane is 0.
+      if (layout.zp != ZeroPointKind::kNone) start = _mm256_madd_epi16(zero_points, start);
+      sums[h][r] = _mm256_add_epi32(start, narrow.Widened(h, r));
     }
   }
-  const uint8_t* values = panel.values + step * kStepBytes;
-  if constexpr (Bits == 8) {
-    DotWideBlock<Rows, Halves>(tile.codes, values, step, end, half, sums);
-  } else {
-    DotBlock<Bits, Rows, Halves>(tile.codes, values, step, end, half, sums);
+  while (step < end) {
+    values += Sums::kSteps * 16 * Rows;
+    const int64_t first = step;
+    step = first + Sums::kSteps < end ? first + Sums::kSteps : end;
+    SumSteps<Bits, Rows, Halves>(tile.codes, values, first, step, half, narrow);
+    ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
+      ORTQ_UNROLL for (int r = 0; r < Rows; ++r) sums[h][r] = _mm256_add_epi32(sums[h][r], narrow.Widened(h, r));
+    }
   }
   ORTQ_UNROLL for (int h = 0; h < Halves; ++h) {
     const __m256 scale = LoadFloats(tile.scales + group * layout.group_scale_bytes, layout.half_scales, half + h);
@@ -118,8 +147,8 @@ inline void AddBlock(const Layout& layout, const TileWeights& tile, const Int8Pa
 template <int Bits, int Rows>
 void Int8Tiles(const Layout& layout, const TileWeights& first, int tiles, const Int8Panel& panel, float* y,
                int64_t y_stride) {
-  // With few rows both halves go together: more independent sums, and activations are broadcast once for both.
-  constexpr int kHalves = Rows <= 2 ? 2 : 1;
+  // Both halves go together where registers suffice: an activation is broadcast once for both.
+  constexpr int kHalves = Rows <= (Bits == 8 ? 2 : 4) ? 2 : 1;
   alignas(32) float total[kUnitTiles][Rows][16] = {};
   for (int64_t b = 0; b < layout.blocks; ++b) {
     for (int t = 0; t < tiles; ++t) {

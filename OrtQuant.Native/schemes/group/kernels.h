@@ -60,8 +60,7 @@ struct TileWeights {
 /// forward stream however many rows there are (rows K apart would fall into the same L1 sets when K is a power of two).
 struct Int8Panel {
   int rows;
-  const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order (8 bits: of int16 pairs k0 k2 | k1
-                          ///< k3 where the kernel asks for that)
+  const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order
   const float* scales;    ///< [blocks, rows]
   const int32_t*
       offsets;  ///< [blocks, rows]: -sum of the block's values, times 2^(bits-1) when there are no zero points
@@ -99,7 +98,6 @@ struct KernelSet {
   Isa isa;
   int max_int8_rows;  ///< rows of the largest panel
   int max_float_rows;
-  int wide_8bit_activations;                        ///< Int8Panel holds int16 pairs when bits = 8
   Int8Kernel (*int8_kernel)(int bits, int rows);    ///< rows in [1, max_int8_rows]
   FloatKernel (*float_kernel)(int bits, int rows);  ///< rows in [1, max_float_rows]
   DequantizeKernel (*dequantize)(int bits);         ///< null: the instruction set has no panel GEMM

@@ -164,7 +164,6 @@ const KernelSet& ReferenceKernels() {
       .isa = Isa::kReference,
       .max_int8_rows = kRows,
       .max_float_rows = kRows,
-      .wide_8bit_activations = 0,
       .int8_kernel = [](int, int) -> Int8Kernel { return EachTile<Int8Tile, Int8Panel>; },
       .float_kernel = [](int, int) -> FloatKernel { return EachTile<FloatTile, FloatPanel>; },
       .dequantize = nullptr,
