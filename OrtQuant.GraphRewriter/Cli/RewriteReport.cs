@@ -50,8 +50,10 @@ internal static class RewriteReport
         {
             text.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"  {(check.Passed ? "ok" : "FAILED"),-6} {check.Level} kernels against the dequantized weights: relative error {check.RelativeL2:g2}, limit {check.Limit:g2}"));
+                $"  {(check.Passed ? "ok" : "FAILED"),-6} {check.Level} kernels against the dequantized weights, {PlanReport.Count(check.Ops, "op")} one by one: relative error {check.RelativeL2:g2} at most, limit {check.Limit:g2} ({check.Node})"));
         }
+
+        if (verification.WholeGraph is { } whole) text.WriteLine(string.Create(CultureInfo.InvariantCulture, $"         over the whole graph: {whole:g2}"));
 
         var loss = verification.Loss;
         var figures = loss.KlMean is { } mean

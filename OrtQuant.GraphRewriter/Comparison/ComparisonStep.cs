@@ -80,7 +80,8 @@ internal sealed class ComparisonStep : IDisposable
     private static OrtValue WithType(OrtValue value, NodeMetadata input) =>
         value.GetTensorTypeAndShape().ElementDataType == input.ElementDataType ? value : Elements.Convert(value, input.ElementDataType);
 
-    private static DifferenceMeter Compare(string name, OrtValue expected, OrtValue actual)
+    /// <summary>How far one output is from another.</summary>
+    internal static DifferenceMeter Compare(string name, OrtValue expected, OrtValue actual)
     {
         var (e, a) = (expected.GetTensorTypeAndShape(), actual.GetTensorTypeAndShape());
         if (!e.Shape.SequenceEqual(a.Shape))

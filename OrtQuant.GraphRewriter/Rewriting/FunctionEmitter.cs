@@ -90,8 +90,12 @@ internal static class FunctionEmitter
 
         // Activations carry no declaration in many exports; what shares their type often does.
         if (inputs[0] == ElementType.Undefined) inputs[0] = inputs.Skip(4).FirstOrDefault(type => type is not null) ?? ElementType.Undefined;
-        return new FallbackCall(opset, inputs, [.. node.Proto.Attribute.Select(ValueOf).OfType<OpAttributeValue>()]);
+        return CallOf(node.Proto, inputs, opset);
     }
+
+    /// <summary>What decides the body of a node.</summary>
+    internal static FallbackCall CallOf(NodeProto node, IReadOnlyList<ElementType?> inputs, int opset) =>
+        new(opset, inputs, [.. node.Attribute.Select(ValueOf).OfType<OpAttributeValue>()]);
 
     private static OpAttributeValue? ValueOf(AttributeProto attribute) => attribute.Type switch
     {

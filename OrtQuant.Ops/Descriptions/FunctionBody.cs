@@ -19,6 +19,9 @@ public sealed record FunctionBody(
     IReadOnlyList<string> Attributes,
     IReadOnlyList<FunctionNode> Nodes)
 {
+    /// <summary>Whether the body rounds activations to int8 at accuracy level 4, as kernels do. One that does not is exact where kernels are not.</summary>
+    public bool RoundsActivations { get; init; } = true;
+
     /// <summary>Operator domains that the body uses.</summary>
     public IReadOnlySet<string> Domains => Nodes.Select(node => node.Domain).ToHashSet();
 }

@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Onnx;
 using OrtQuant.GraphRewriter.Cli;
 using OrtQuant.GraphRewriter.Comparison;
@@ -38,6 +39,57 @@ public sealed class RewriteVerifierTests
 
         Assert.IsTrue(check.Passed, $"{check}");
         Assert.IsGreaterThan(1e-5, check.Limit);
+    }
+
+    [TestMethod]
+    public async Task EveryOpIsCheckedAtItsLevel()
+    {
+        using var folder = new TemporaryFolder();
+        var rewritten = await RewriteAsync(folder, Original, "--bits", "4");
+
+        var verification = RewriteVerifier.Verify(Original, rewritten, Options);
+
+        // 5 layers of 4 products and the head, and the embedding's Gather, which rounds no activations.
+        CollectionAssert.AreEqual(new[] { ("float", 22), ("int8", 21) }, verification.Kernels.Select(check => (check.Level, check.Ops)).ToArray());
+        Assert.IsTrue(verification.Passed, string.Join(", ", verification.Kernels));
+        Assert.AreEqual(1e-3, verification.Kernels[1].Limit);
+    }
+
+    [TestMethod]
+    public async Task AWrongKernelIsNamed()
+    {
+        // The function body of one op gives twice what its kernel does: a kernel that is wrong by as much would look the same.
+        using var folder = new TemporaryFolder();
+        var rewritten = await RewriteAsync(folder, Original, "--bits", "4");
+        var model = ModelProto.Parser.ParseFrom(File.ReadAllBytes(rewritten));
+        var node = model.Graph.Node.Where(node => node.OpType == "MatMulNBits").ElementAt(2);
+        var wrong = model.Functions.First(function => function.Name == node.OpType && function.Overload == node.Overload).Clone();
+        node.Overload = wrong.Overload = "wrong";
+        wrong.Node.Last(last => last.Output[0] == "Y").Output[0] = "half";
+        wrong.Node.Add(new NodeProto { OpType = "Add", Input = { "half", "half" }, Output = { "Y" } });
+        model.Functions.Add(wrong);
+        model.IrVersion = Math.Max(model.IrVersion, 10);
+        File.WriteAllBytes(rewritten, model.ToByteArray());
+
+        var verification = RewriteVerifier.Verify(Original, rewritten, Options);
+
+        Assert.IsFalse(verification.Passed);
+        Assert.AreEqual(node.Name, verification.Kernels[0].Node);
+        Assert.AreEqual(0.5, verification.Kernels[0].RelativeL2, 1e-3);
+        Assert.AreEqual(node.Name, verification.Kernels[1].Node);
+    }
+
+    [TestMethod]
+    [DataRow("2", "16")]
+    [DataRow("3", "32")]
+    [DataRow("4", "64")]
+    public async Task WidthsAreWithinTheLimits(string bits, string group)
+    {
+        using var folder = new TemporaryFolder();
+        var rewritten = await RewriteAsync(folder, Original, "--bits", bits, "--group-size", group);
+        var verification = RewriteVerifier.Verify(Original, rewritten, Options);
+        Assert.IsTrue(verification.Passed, string.Join(", ", verification.Kernels));
+        Assert.HasCount(2, verification.Kernels);
     }
 
     [TestMethod]

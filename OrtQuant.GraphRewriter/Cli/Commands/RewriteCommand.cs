@@ -95,10 +95,13 @@ internal sealed class RewriteCommand : ToolCommand
         compare["kernels"] = new JsonArray([.. verification.Kernels.Select(check => new JsonObject
         {
             ["level"] = check.Level,
+            ["node"] = check.Node,
+            ["ops"] = check.Ops,
             ["relative_l2"] = JsonNumber.Of(check.RelativeL2),
             ["limit"] = check.Limit,
             ["passed"] = check.Passed,
         })]);
+        compare["whole_graph_relative_l2"] = JsonNumber.Of(verification.WholeGraph);
         json["compare"] = compare;
         return json;
     }
@@ -108,11 +111,11 @@ internal sealed class RewriteCommand : ToolCommand
         if (verification is null) return ExitCode.Ok;
         if (verification.Kernels.FirstOrDefault(check => !check.Passed) is { } failed)
         {
-            context.Log($"error: the {failed.Level} kernels are {failed.RelativeL2:g3} from the dequantized weights (relative L2); at most {failed.Limit:g3} is right");
+            context.Log($"error: the {failed.Level} kernel of '{failed.Node}' is {failed.RelativeL2:g3} from the dequantized weights (relative L2); at most {failed.Limit:g3} is right");
             return ExitCode.Failed;
         }
 
-        if (!verification.Loss.IsFinite)
+        if (!verification.Passed)
         {
             context.Log("error: a model returned NaN or an infinity");
             return ExitCode.Failed;

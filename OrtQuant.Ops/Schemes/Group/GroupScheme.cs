@@ -39,7 +39,7 @@ public sealed class GroupScheme : IWeightScheme
     /// Float level: float32 sums in another order. Int8 level: activations rounded to 8 bits with a scale for each group, about 0.6 % a product; whole
     /// models of 2 to 30 layers came out at 0.7 to 3.1 %.
     /// </remarks>
-    public SchemeQuality Quality { get; } = new(FloatLevel: 1e-5, Int8Level: 6e-2);
+    public SchemeQuality Quality { get; } = new(FloatLevel: 1e-5, Int8Level: 1e-3, Int8LevelOfExactBody: 2e-2);
 
     /// <inheritdoc/>
     public SchemeParameters DefaultParameters { get; } = new GroupParameters();

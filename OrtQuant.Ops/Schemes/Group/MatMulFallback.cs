@@ -102,7 +102,10 @@ internal static class MatMulFallback
 
         WriteOutput(body, call.Opset, type, y);
         string[] inputs = ["X", "W", "scales", "zero_points", "bias", "low_rank_a", "low_rank_b"];
-        return body.Build(VariantOf(call, form, hasBias, hasLowRank), inputs[..(hasLowRank ? 7 : 5)], "Y");
+
+        // com.microsoft::MatMulNBits computes 2 bits in groups of 16 in float; the correction for float zero points reads X itself.
+        var isExact = kind == ZeroPointKind.Float || (form.Bits == 2 && form.Block == 16);
+        return body.Build(VariantOf(call, form, hasBias, hasLowRank), inputs[..(hasLowRank ? 7 : 5)], "Y") with { RoundsActivations = !isExact };
     }
 
     private static string VariantOf(FallbackCall call, Form form, bool hasBias, bool hasLowRank)
