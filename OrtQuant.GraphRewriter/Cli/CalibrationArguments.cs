@@ -51,11 +51,14 @@ internal sealed class CalibrationArguments
     public CalibrationOptions Read(ParseResult arguments, string modelFile, bool required)
     {
         var options = new CalibrationOptions { SaveTo = arguments.GetValue(_save), Required = required || Given(arguments) is not null };
-        if (arguments.GetValue(_stats) is { } stats) return options with { Statistics = StatisticsFile.Read(stats) };
+        if (Statistics(arguments) is { } statistics) return options with { Statistics = statistics };
         if (arguments.GetValue(_tokens) is { } tokens) return options with { Sequences = Cut(TokenSequences.ReadTokenFile(tokens)), Source = tokens };
         if (arguments.GetValue(_text) is { } text) return options with { Sequences = Cut(Tokenize(text, modelFile)), Source = text };
         return options;
     }
+
+    /// <summary>The statistics that --stats names; null without.</summary>
+    public StatisticsFile? Statistics(ParseResult arguments) => arguments.GetValue(_stats) is { } stats ? StatisticsFile.Read(stats) : null;
 
     private static IReadOnlyList<long[]> Cut(IReadOnlyList<long> ids) =>
         TokenSequences.FromIds(ids, new SequenceOptions { Context = Context, MaxTokens = MaxTokens });

@@ -5,11 +5,18 @@ using System.Text.RegularExpressions;
 using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Planning;
+using OrtQuant.GraphRewriter.Planning.Allocation;
 using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Cli;
+
+/// <summary>Makes the plan that the options describe.</summary>
+/// <param name="model">The model; not changed.</param>
+/// <param name="progress">Told stages where planning takes long.</param>
+/// <param name="cancellation">Ends the work with an exception.</param>
+internal delegate QuantizationPlan PlanMaker(OnnxModel model, IProgress<StageProgress> progress, CancellationToken cancellation);
 
 /// <summary>The options that say what a rewrite does, shared by <c>rewrite</c> and <c>plan</c>: choices, or a plan made before.</summary>
 internal sealed class PlanArguments
@@ -17,7 +24,7 @@ internal sealed class PlanArguments
     private static readonly TimeSpan MatchTimeout = TimeSpan.FromSeconds(5);
 
     private readonly Option<string> _scheme = OneOf("--scheme", "group", "How weights are held", [.. SchemeCatalog.All.Select(scheme => scheme.Name)]);
-    private readonly Option<int?> _bits = Number("--bits", "B", "Bits of a code (default: 4).");
+    private readonly AllocationArguments _allocation = new();
     private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
     private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32).");
     private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points (8-bit weights have none anyway)." };
@@ -45,7 +52,7 @@ internal sealed class PlanArguments
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, _bits, _headBits, _groupSize, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
+        [_scheme, .. _allocation.Options, _headBits, _groupSize, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
@@ -63,7 +70,7 @@ internal sealed class PlanArguments
     /// <summary>Reads the options, and the plan file if one is given, without touching the model.</summary>
     /// <exception cref="UsageException">Options that exclude each other, or a file that is not there.</exception>
     /// <exception cref="PlanException">A plan file that cannot be used.</exception>
-    public Func<OnnxModel, CancellationToken, QuantizationPlan> Read(ParseResult arguments)
+    public PlanMaker Read(ParseResult arguments)
     {
         if (arguments.GetValue(_plan) is { } file)
         {
@@ -71,11 +78,13 @@ internal sealed class PlanArguments
             if (given is not null) throw new UsageException($"--plan and {given.Name} exclude each other: edit the plan instead");
             var plan = ReadPlan(file);
             Calibration.Validate(arguments, null);
-            return (_, _) => plan;
+            return (_, _, _) => plan;
         }
 
         var options = ReadOptions(arguments);
-        return (model, cancellation) => QuantizationPlan.Create(model, options, cancellation);
+        if (_allocation.Read(arguments) is not { } allocation) return (model, _, cancellation) => QuantizationPlan.Create(model, options, cancellation);
+        if (Calibration.Statistics(arguments) is { } statistics) allocation = allocation with { Statistics = statistics };
+        return (model, progress, cancellation) => AllocatedPlan.Create(model, options, allocation, progress.ForStages(), cancellation);
     }
 
     /// <summary>The algorithm: named, or that of the recipe.</summary>
@@ -93,7 +102,7 @@ internal sealed class PlanArguments
     private PlanOptions ReadOptions(ParseResult arguments) => new()
     {
         Scheme = arguments.GetValue(_scheme)!,
-        Bits = arguments.GetValue(_bits),
+        Bits = _allocation.UniformBits(arguments),
         HeadBits = arguments.GetValue(_headBits),
         GroupSize = arguments.GetValue(_groupSize),
         Symmetric = arguments.GetValue(_symmetric),

@@ -20,6 +20,14 @@ internal static class StageProgressExtensions
     /// <summary>Reports counts as the progress of one stage.</summary>
     public static IProgress<(int Done, int Total)> For(this IProgress<StageProgress> progress, string stage) => new Counter(progress, stage);
 
+    /// <summary>Reports what names its stages itself.</summary>
+    public static IProgress<(string Stage, int Done, int Total)> ForStages(this IProgress<StageProgress> progress) => new Stages(progress);
+
+    private sealed class Stages(IProgress<StageProgress> progress) : IProgress<(string Stage, int Done, int Total)>
+    {
+        public void Report((string Stage, int Done, int Total) value) => progress.Report(new StageProgress(value.Stage, value.Done, value.Total));
+    }
+
     private sealed class Counter(IProgress<StageProgress> progress, string stage) : IProgress<(int Done, int Total)>
     {
         public void Report((int Done, int Total) value) => progress.Report(new StageProgress(stage, value.Done, value.Total));

@@ -20,14 +20,15 @@ internal static class OwnText
     /// <param name="cancellation">Ends the work with an exception.</param>
     /// <param name="sequences">How many.</param>
     /// <param name="progress">Told sequences done and in all.</param>
+    /// <param name="beside">The file beside which tokenizer and configuration are; null: <paramref name="modelFile"/>.</param>
     /// <returns>Null where the model is no language model.</returns>
     internal static IReadOnlyList<long[]>? Sample(
         string modelFile, SessionSettings settings, int seed, CancellationToken cancellation, int sequences = Sequences,
-        IProgress<(int Done, int Total)>? progress = null)
+        IProgress<(int Done, int Total)>? progress = null, string? beside = null)
     {
-        using var model = TryOpen(modelFile, settings);
+        using var model = TryOpen(modelFile, settings, ModelConfiguration.Read(beside ?? modelFile));
         if (model is null || model.Signature.Cache.Count == 0) return null;
-        var begin = BeginOfSequence(modelFile);
+        var begin = BeginOfSequence(beside ?? modelFile);
         var vocabulary = model.Signature.Logits!.Dimensions[^1];
         if (begin is null && vocabulary <= 0) return null;
         var random = new Random(seed);
@@ -41,11 +42,11 @@ internal static class OwnText
     }
 
     // Whatever else keeps a model from being opened is said by the comparison that follows.
-    private static LanguageModel? TryOpen(string modelFile, SessionSettings settings)
+    private static LanguageModel? TryOpen(string modelFile, SessionSettings settings, ModelConfiguration configuration)
     {
         try
         {
-            return LanguageModel.Open(modelFile, settings);
+            return LanguageModel.Open(modelFile, settings, configuration);
         }
         catch (RunningException)
         {

@@ -116,5 +116,8 @@ public sealed record PlanOptions
     /// <summary>Only weights whose name, or a node that reads them, matches this are rewritten.</summary>
     public Regex? Only { get; init; }
 
+    /// <summary>Most threads to use while planning; 0 for one per processor. The plan does not depend on it.</summary>
+    public int Threads { get; init; }
+
     internal bool Float32Activations => (Activations ?? (Target == RewriteTarget.Cpu ? ActivationType.Float32 : ActivationType.Keep)) == ActivationType.Float32;
 }

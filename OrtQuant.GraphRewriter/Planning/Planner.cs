@@ -144,13 +144,16 @@ internal sealed class Planner
 
     private PlannedWeight? Planned(string name) => _weights.Find(weight => weight.Name == name);
 
-    private SchemeParameters Parameters(int? bits)
+    private SchemeParameters Parameters(int? bits) => _scheme.Parse(ParametersJson(_options, bits));
+
+    /// <summary>What options say of a scheme's parameters at a number of bits.</summary>
+    internal static JsonObject ParametersJson(PlanOptions options, int? bits)
     {
         var json = new JsonObject();
         if (bits is { } b) json["bits"] = b;
-        if (_options.GroupSize is { } size) json["group_size"] = size;
-        if (_options.Symmetric || bits >= BitsWithoutZeroPoint) json["zero_point"] = "none";
-        return _scheme.Parse(json);
+        if (options.GroupSize is { } size) json["group_size"] = size;
+        if (options.Symmetric || bits >= BitsWithoutZeroPoint) json["zero_point"] = "none";
+        return json;
     }
 
     /// <summary>Embedding tables that are a second copy of a linear's weight, by content.</summary>

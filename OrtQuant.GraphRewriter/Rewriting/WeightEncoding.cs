@@ -24,7 +24,7 @@ internal sealed class WeightEncoding
             throw new PlanException($"weight '{weight.Name}' is to be adopted, but is not quantized; choose another algorithm");
         }
 
-        Storage = StorageOf(weight, scheme, emit);
+        Storage = StorageOf(weight, scheme, emit, weight.Plan.Parameters);
         Tensors = Storage.Tensors;
         Algorithm = weight.Plan.Algorithm;
         _options = options;
@@ -109,11 +109,12 @@ internal sealed class WeightEncoding
         Storage.Encode(grid, destinations, threads);
     }
 
-    private static WeightStorage StorageOf(PackedWeight weight, IWeightScheme scheme, EmittedOps emit)
+    /// <summary>How a weight is stored with given parameters.</summary>
+    internal static WeightStorage StorageOf(PackedWeight weight, IWeightScheme scheme, EmittedOps emit, SchemeParameters parameters)
     {
-        var (shape, plan) = (weight.Shape, weight.Plan);
-        if (emit == EmittedOps.OrtQuant) return WeightStorage.Of(scheme, shape, plan.Parameters, plan.AccuracyLevel, weight.Type);
-        if (MicrosoftStorage.Obstacle(shape, plan.Parameters, weight.Tables.Count > 0) is { } reason) throw new PlanException($"weight '{weight.Name}': {reason}");
-        return new MicrosoftStorage(shape, (Schemes.Group.GroupParameters)plan.Parameters, plan.AccuracyLevel, weight.Type);
+        var (shape, level) = (weight.Shape, weight.Plan.AccuracyLevel);
+        if (emit == EmittedOps.OrtQuant) return WeightStorage.Of(scheme, shape, parameters, level, weight.Type);
+        if (MicrosoftStorage.Obstacle(shape, parameters, weight.Tables.Count > 0) is { } reason) throw new PlanException($"weight '{weight.Name}': {reason}");
+        return new MicrosoftStorage(shape, (Schemes.Group.GroupParameters)parameters, level, weight.Type);
     }
 }

@@ -65,7 +65,7 @@ internal sealed class EvaluateCommand : ToolCommand
         {
             var sequences = Sequences(arguments, reference, session, progress, context.Cancellation);
             var options = new EvaluationOptions { Sequences = sequences, Session = session, Speed = speed };
-            return ModelEvaluator.Evaluate(reference, models, options, new Relay(progress), context.Cancellation);
+            return ModelEvaluator.Evaluate(reference, models, options, progress.ForStages(), context.Cancellation);
         });
 
         var description = new EvaluationDescription(_text.Describe(arguments) ?? $"text that {reference.Name} wrote itself", Machine.Describe(), session.Threads, speed);
@@ -109,10 +109,5 @@ internal sealed class EvaluateCommand : ToolCommand
         if (file is null) return;
         OutputFile.Write(Path.GetFullPath(file), Encoding.UTF8.GetBytes(content()));
         context.Log($"wrote {file}");
-    }
-
-    private sealed class Relay(IProgress<StageProgress> target) : IProgress<(string Stage, int Done, int Total)>
-    {
-        public void Report((string Stage, int Done, int Total) value) => target.Report(new StageProgress(value.Stage, value.Done, value.Total));
     }
 }

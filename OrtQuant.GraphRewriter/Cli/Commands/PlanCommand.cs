@@ -17,6 +17,7 @@ internal sealed class PlanCommand : ToolCommand
             "Show what rewrite would do with the same options, and why.",
             "ortquant plan models/stories260k",
             "ortquant plan model.onnx --bits 3 --exclude lm_head",
+            "ortquant plan model.onnx --max-bytes 92MB",
             "ortquant plan model.onnx --json > plan.json    # edit it, then: ortquant rewrite model.onnx -o out.onnx --plan plan.json")
     {
         Arguments.Add(_model);
@@ -32,7 +33,7 @@ internal sealed class PlanCommand : ToolCommand
         {
             progress.Report(new StageProgress("planning", 0, 0, Path.GetFileName(path.File)));
             using var model = OnnxModel.Load(path.File);
-            var created = create(model, context.Cancellation);
+            var created = create(model, progress, context.Cancellation);
             created.CheckAgainst(model, context.Cancellation);
             return created;
         });

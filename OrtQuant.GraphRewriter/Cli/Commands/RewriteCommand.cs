@@ -27,6 +27,7 @@ internal sealed class RewriteCommand : ToolCommand
             "ortquant rewrite model.onnx -o model.q4.onnx",
             "ortquant rewrite model.onnx -o model.q8.onnx --bits 8 --accuracy-level float",
             "ortquant rewrite model -o out/model --adapter my-lora",
+            "ortquant rewrite model.onnx -o model.q.onnx --bits 4.5 --sensitivity measured",
             "ortquant rewrite model -o out/model --plan plan.json")
     {
         Arguments.Add(_model);
@@ -60,17 +61,18 @@ internal sealed class RewriteCommand : ToolCommand
         return Judge(verification, maxKl, context);
     }
 
-    private static (RewriteResult Result, QuantizationPlan Plan) Rewrite(
+    /// <summary>Plans, and writes what the plan says where the user wants it.</summary>
+    internal static (RewriteResult Result, QuantizationPlan Plan) Rewrite(
         ModelPath input,
         OutputPath output,
-        Func<OnnxModel, CancellationToken, QuantizationPlan> createPlan,
+        PlanMaker createPlan,
         Func<QuantizationPlan, RewriteOptions> createOptions,
         IProgress<StageProgress> progress,
         CancellationToken cancellation)
     {
         progress.Report(new StageProgress("planning", 0, 0, Path.GetFileName(input.File)));
         using var model = OnnxModel.Load(input.File);
-        var plan = createPlan(model, cancellation);
+        var plan = createPlan(model, progress, cancellation);
         var options = createOptions(plan) with { Progress = new Relay(progress) };
         using var folder = output.Folder is null ? null : OutputFolder.Begin(output.Folder);
         var name = Path.GetFileName(output.File);
