@@ -29,7 +29,7 @@ internal static class CommandLine
     /// <summary>The verbs, in the order in which help lists them.</summary>
     private static Command[] Commands() =>
     [
-        new RewriteCommand(), new PlanCommand(), new InspectCommand(), new CompareCommand(), new PerplexityCommand(), new EvaluateCommand(),
+        new RewriteCommand(), new PlanCommand(), new InspectCommand(), new CompareCommand(), new PerplexityCommand(), new EvaluateCommand(), new RecommendCommand(),
         new GenerateCommand(), new BenchCommand(), new SchemesCommand(),
     ];
 
