@@ -1,11 +1,18 @@
 #include "core/roofline.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -77,6 +84,48 @@ const simd::Peaks& ActivePeaks() {
   }
 }
 
+constexpr size_t kStreamPiece = 1024;
+/// Shares are multiples of what the most streams take in one turn.
+constexpr size_t kStreamUnit = 8 * kStreamPiece;
+
+/// Reads all bytes as so many streams side by side, a piece of each in turn: one stream alone does not keep as many
+/// cache lines in flight as a core can, and a kernel that reads several would pass for faster than the machine.
+uint64_t ReadStreams(const simd::Peaks& peaks, const char* data, size_t bytes, size_t streams) {
+  if (streams == 1) return peaks.read(data, bytes);
+  const size_t length = bytes / streams;
+  uint64_t any = 0;
+  for (size_t offset = 0; offset < length; offset += kStreamPiece) {
+    for (size_t s = 0; s < streams; ++s) any |= peaks.read(data + s * length + offset, kStreamPiece);
+  }
+  return any;
+}
+
+/// Memory filled with ones, on huge pages where the system gives them: what limits is to be the memory, not the walks
+/// through page tables.
+class LargePages {
+ public:
+  explicit LargePages(size_t bytes) : memory_(static_cast<char*>(std::aligned_alloc(kAlignment, Rounded(bytes)))) {
+    if (memory_ == nullptr) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    madvise(memory_.get(), Rounded(bytes), MADV_HUGEPAGE);  // advice: it is no error that it is not taken
+#endif
+    std::memset(memory_.get(), 1, bytes);
+  }
+  const char* data() const {
+    return memory_.get();
+  }
+
+ private:
+  static constexpr size_t kAlignment = size_t{2} << 20;
+  static constexpr size_t Rounded(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  struct Free {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<char, Free> memory_;
+};
+
 /// Seconds from the moment that all threads are ready until the last has finished; the best of `repeats`.
 double BestSeconds(int threads, int repeats, const std::function<void(int)>& work) {
   double best = 1e300;
@@ -109,12 +158,20 @@ Roofline MeasureRoofline(int threads) {
 
   // Far larger than any last-level cache that one socket of this class has per thread.
   constexpr size_t kTotalBytes = size_t{256} << 20;
-  const size_t share = kTotalBytes / count / 4096 * 4096;
-  const std::vector<uint64_t> memory(share * count / 8, 1);
-  const auto* bytes = reinterpret_cast<const char*>(memory.data());
+  const size_t share = kTotalBytes / count / kStreamUnit * kStreamUnit;
+  const LargePages memory(share * count);
   constexpr int kRepeats = 5;
-  const double read_seconds =
-      BestSeconds(threads, kRepeats, [&](int t) { sink += peaks.read(bytes + static_cast<size_t>(t) * share, share); });
+  double read_seconds = 1e300;
+  int read_streams = 0;
+  for (const int streams : {1, 2, 4, 8}) {
+    const double seconds = BestSeconds(threads, kRepeats, [&](int t) {
+      sink += ReadStreams(peaks, memory.data() + static_cast<size_t>(t) * share, share, static_cast<size_t>(streams));
+    });
+    if (seconds < read_seconds) {
+      read_seconds = seconds;
+      read_streams = streams;
+    }
+  }
 
   constexpr double kOperations = 2e9;  // a few milliseconds a thread on a vector unit
   const auto int8_rounds = static_cast<int64_t>(kOperations / peaks.int8_operations);
@@ -123,7 +180,7 @@ Roofline MeasureRoofline(int threads) {
   const double fp32_seconds =
       BestSeconds(threads, kRepeats, [&](int) { sink += static_cast<uint64_t>(peaks.fp32(fp32_rounds)); });
 
-  return {static_cast<double>(share * count) / read_seconds * 1e-9,
+  return {static_cast<double>(share * count) / read_seconds * 1e-9, read_streams,
           threads * static_cast<double>(int8_rounds) * peaks.int8_operations / int8_seconds * 1e-9,
           threads * static_cast<double>(fp32_rounds) * peaks.fp32_operations / fp32_seconds * 1e-9};
 }
