@@ -1,4 +1,4 @@
-// Times MatMulNBits beside ONNX Runtime's own op in one process.
+// Times MatMulNBits beside ONNX Runtime's own op, and ggml's where it is built in, in one process.
 //
 //   ortquant_bench [--ort libonnxruntime.so] [--bits 4,8] [--block 32,128] [--m 1,16,512] [--shape NxK,...] [--level
 //   4,1]
@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "bench/ort_peer.h"
+#include "bench/peer.h"
 #include "core/half.h"
 #include "core/matmul.h"
 #include "core/roofline.h"
@@ -166,30 +166,31 @@ void RunCase(const Case& c, const Options& options) {
   };
   const int threads = options.Int("threads");
   const int copies = static_cast<int>(weights.size());
-  std::unique_ptr<OrtPeer> peer;
-  if (c.bits != 3 && c.block > 0) {
-    peer =
-        MakeOrtPeer({c.bits, c.N, c.K, c.block, c.level, options.Int("zp") != 0, c.M, copies, options.Int("threads")});
-  }
+  const PeerProblem problem{c.bits, c.N, c.K, c.block, c.level, options.Int("zp") != 0, c.M, copies, threads};
+  std::vector<std::unique_ptr<Peer>> peers;
+  peers.push_back(MakeOrtPeer(problem));
+  peers.push_back(MakeGgmlPeer(problem));
+  std::erase(peers, nullptr);
   std::vector<double> our_times;
-  std::vector<double> peer_times;
+  std::vector<std::vector<double>> peer_times(peers.size());
   for (int i = 0; i <= options.Int("repeat"); ++i) {
+    const bool warm_up = i == 0;
     const double our_time = Microseconds(threads, ours) / copies;
-    const double peer_time = peer ? Microseconds(threads, [&] { peer->Run(); }) / copies : 0;
-    if (i == 0) continue;  // warm-up
-    our_times.push_back(our_time);
-    peer_times.push_back(peer_time);
+    if (!warm_up) our_times.push_back(our_time);
+    for (size_t p = 0; p < peers.size(); ++p) {
+      const double time = Microseconds(threads, [&] { peers[p]->Run(); }) / copies;
+      if (!warm_up) peer_times[p].push_back(time);
+    }
   }
   const double us = Median(our_times);
-  const double peer_us = Median(peer_times);
   const double ops = 2.0 * static_cast<double>(c.M) * static_cast<double>(c.N) * static_cast<double>(c.K);
   std::printf("%-18s %5ldx%-5ld g%-4ld M=%-4ld %9.1f us %6.1f GB/s %6.0f Gop/s", matmul.kernel_name(), c.N, c.K,
               c.block, c.M, us, static_cast<double>(weights[0].bytes()) / us / 1e3, ops / us / 1e3);
-  if (peer) {
-    std::printf("   ort %9.1f us   %5.2fx", peer_us, peer_us / us);
-  } else {
-    std::printf("   ort not measured");
+  for (size_t p = 0; p < peers.size(); ++p) {
+    const double peer_us = Median(peer_times[p]);
+    std::printf("   %s %9.1f us   %5.2fx", peers[p]->name().c_str(), peer_us, peer_us / us);
   }
+  if (peers.empty()) std::printf("   peers not measured");
   std::printf("   spread %.2f\n", *std::max_element(our_times.begin(), our_times.end()) /
                                       *std::min_element(our_times.begin(), our_times.end()));
   std::fflush(stdout);
@@ -211,8 +212,9 @@ int Main(int argc, char** argv) {
   }
   if (options.values["isa"].empty()) options.values["isa"] = IsaName(ActiveIsa());
   const Roofline roofline = MeasureRoofline(options.Int("threads"));
-  std::printf("roofline, %d thread(s): read %.1f GB/s, int8 %.0f Gop/s, fp32 %.0f Gflop/s\n", options.Int("threads"),
-              roofline.read_gbs, roofline.int8_gops, roofline.fp32_gflops);
+  std::printf("roofline, %d thread(s): read %.1f GB/s (%d streams), int8 %.0f Gop/s, fp32 %.0f Gflop/s\n",
+              options.Int("threads"), roofline.read_gbs, roofline.read_streams, roofline.int8_gops,
+              roofline.fp32_gflops);
   for (const std::string& isa : options.List("isa"))
     for (const std::string& level : options.List("level"))
       for (const std::string& bits : options.List("bits"))

@@ -1,11 +1,12 @@
-#include "bench/ort_peer.h"
-
+// ONNX Runtime's own MatMulNBits, through a library found at run time.
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
 #include <random>
 #include <stdexcept>
 #include <vector>
+
+#include "bench/peer.h"
 
 namespace ortq::bench {
 namespace {
@@ -21,7 +22,7 @@ void Check(OrtStatus* status) {
   throw std::runtime_error("ONNX Runtime: " + message);
 }
 
-class Session : public OrtPeer {
+class Session : public Peer {
  public:
   explicit Session(const PeerProblem& p) : problem_(p) {
     Check(g_api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &memory_));
@@ -43,6 +44,8 @@ class Session : public OrtPeer {
     for (OrtValue* value : outputs_) g_api->ReleaseValue(value);
     g_api->ReleaseMemoryInfo(memory_);
   }
+
+  std::string name() const override { return "ort"; }
 
   void Run() override {
     const char* input_name = "X";
@@ -170,8 +173,8 @@ bool LoadOrt(const std::string& path) {
   return true;
 }
 
-std::unique_ptr<OrtPeer> MakeOrtPeer(const PeerProblem& problem) {
-  return g_api == nullptr ? nullptr : std::make_unique<Session>(problem);
+std::unique_ptr<Peer> MakeOrtPeer(const PeerProblem& problem) {
+  return g_api == nullptr || problem.bits == 3 || problem.block < 0 ? nullptr : std::make_unique<Session>(problem);
 }
 
 }  // namespace ortq::bench
