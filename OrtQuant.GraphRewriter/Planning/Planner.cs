@@ -34,6 +34,7 @@ internal sealed class Planner
     private readonly HashSet<MatchedWeight> _pooled = [];
     private int _pool;
     private bool _float32;
+    private string _libraryOnly = "";
 
     internal Planner(PlanOptions options, CancellationToken cancellation)
     {
@@ -90,6 +91,11 @@ internal sealed class Planner
         // Changes types only: what is matched, and under which names, is the same before and after.
         _float32 = _options.Float32Activations && Float32Activations.IsNeeded(prepared);
         if (_float32) transforms.Add(new Float32Activations(_options.Io));
+
+        if (_options.Emit == EmittedOps.OrtQuant && prepared.Opset() < _scheme.Op.MinimumFallbackOpset)
+        {
+            _libraryOnly = $"; opset {prepared.Opset()} has no function body ({_scheme.Op.MinimumFallbackOpset} or newer has), so the model opens with the library only";
+        }
 
         var matched = WeightMatcher.Match(prepared);
         _skipped.AddRange(matched.Skipped);
@@ -253,7 +259,7 @@ internal sealed class Planner
             parameters,
             algorithm ?? _options.Algorithm,
             _options.AccuracyLevel ?? accuracyLevel ?? OwnAccuracyLevel,
-            why));
+            why + _libraryOnly));
 
     /// <summary>Why a weight is not packed, or null.</summary>
     private string? Obstacle(MatchedWeight weight, SchemeParameters parameters, bool isTable)

@@ -100,6 +100,30 @@ public sealed class AdoptionTests
     }
 
     [TestMethod]
+    [DataRow(ElementType.Int4, 32, false)]
+    [DataRow(ElementType.UInt4, 16, true)]
+    [DataRow(ElementType.Int8, 0, true)]
+    public void DequantizedGemmComputesTheSame(ElementType type, int block, bool isTransposed)
+    {
+        using var folder = new TemporaryFolder();
+        var path = DequantizedModel(type, block, isTransposed, hasZeroPoints: true, isGemm: true).Save(folder.Path);
+        var own = folder.File("own", "model.onnx");
+        var plan = Rewrite(path, own, new PlanOptions { AccuracyLevel = 1 });
+        Assert.AreEqual(PlannedWeight.Adopt, plan.Weights.Single().Algorithm);
+        var expected = FixtureRunner.Run(path, new SessionSettings { UseLibrary = false, OptimizationLevel = GraphOptimizationLevel.ORT_DISABLE_ALL });
+        Assert.IsLessThan(2e-6, FixtureRunner.RelativeError(expected, FixtureRunner.Run(own, new SessionSettings())));
+    }
+
+    [TestMethod]
+    public void DequantizedGemmWithAlphaIsListed()
+    {
+        var builder = DequantizedModel(ElementType.Int4, 32, isTransposed: false, hasZeroPoints: false, isGemm: true);
+        builder.Proto.Graph.Node[^1].Attribute.Add(ModelBuilder.Float("alpha", 2));
+        using var model = OnnxModel.FromProto(builder.Proto);
+        Assert.Contains("alpha 2", QuantizationPlan.Create(model).Skipped.Single().Reason);
+    }
+
+    [TestMethod]
     public void AHeadAndItsEmbeddingStayOneWeight()
     {
         using var folder = new TemporaryFolder();
@@ -200,7 +224,7 @@ public sealed class AdoptionTests
             "com.microsoft", "MatMulNBits", "product", inputs[..(Array.FindLastIndex(inputs, input => input.Length > 0) + 1)], "Y", [.. values.Select(pair => (pair.Key, pair.Value))]));
     }
 
-    private static ModelBuilder DequantizedModel(ElementType type, int block, bool isTransposed, bool hasZeroPoints)
+    private static ModelBuilder DequantizedModel(ElementType type, int block, bool isTransposed, bool hasZeroPoints, bool isGemm = false)
     {
         const int K = 128;
         var random = new Random(5);
@@ -213,13 +237,15 @@ public sealed class AdoptionTests
         long[] shape = isTransposed ? [N, K] : [K, N];
         long[] groupShape = block == 0 ? [N] : isTransposed ? [N, groups] : [groups, N];
         var scales = Enumerable.Range(0, N * groups).Select(_ => (float)((random.NextDouble() * 0.1) + 0.01)).ToArray();
-        var builder = new ModelBuilder(21, 10).Input("X", ElementType.Float32, "batch", "rows", (long)K).Output("Y", ElementType.Float32, "batch", "rows", (long)N)
+        object[] rows = isGemm ? ["rows"] : ["batch", "rows"];
+        var builder = new ModelBuilder(21, 10).Input("X", ElementType.Float32, [.. rows, (long)K]).Output("Y", ElementType.Float32, [.. rows, (long)N])
             .Initializer(Raw("W", type, shape, codes)).Initializer(ModelBuilder.Tensor("scales", ElementType.Float32, groupShape, scales));
         if (hasZeroPoints) builder.Initializer(Raw("zero_points", type, groupShape, zeroPoints));
         var axis = (block == 0) == isTransposed ? 0 : 1;
         if (block > 0) axis = isTransposed ? 1 : 0;
         (string, long)[] attributes = block > 0 ? [("axis", axis), ("block_size", block)] : [("axis", axis)];
         builder.Node(Node("", "DequantizeLinear", "dequantize", hasZeroPoints ? ["W", "scales", "zero_points"] : ["W", "scales"], "D", attributes));
+        if (isGemm) return builder.Weight("bias", ElementType.Float32, 9, N).Node("Gemm", ["X", "D", "bias"], ["Y"], ModelBuilder.Int("transB", isTransposed ? 1 : 0));
         if (isTransposed) builder.Node("Transpose", ["D"], ["T"]);
         return builder.Node("MatMul", ["X", isTransposed ? "T" : "D"], ["Y"]);
     }

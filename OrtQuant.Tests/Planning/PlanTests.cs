@@ -30,6 +30,17 @@ public sealed class PlanTests
     }
 
     [TestMethod]
+    [DataRow(13, EmittedOps.OrtQuant, true)]
+    [DataRow(14, EmittedOps.OrtQuant, false)]
+    [DataRow(13, EmittedOps.Microsoft, false)]
+    public void AnOpsetWithoutFunctionBodiesIsSaid(int opset, EmittedOps emit, bool isSaid)
+    {
+        var builder = new ModelBuilder(opset).Input("x", Half, "n", 64).Weight("w", Half, 1, 64, 64).Node("MatMul", ["x", "w"], ["y"]).Output("y", Half, "n", 64);
+        using var model = OnnxModel.FromProto(builder.Proto);
+        Assert.AreEqual(isSaid, QuantizationPlan.Create(model, new PlanOptions { Emit = emit }).Weights.Single().Why.Contains("opset 13 has no function body", StringComparison.Ordinal));
+    }
+
+    [TestMethod]
     public void PlanOfASmallDecoderReadsAsExpected()
     {
         var plan = Plan();

@@ -11,15 +11,20 @@ internal sealed class GemmWeight : INodeMatcher
 {
     private static readonly NodePattern Pattern = Node("Gemm", Activation("X"), Constant("W"), Optional(Any("C")));
 
+    private static readonly NodePattern Dequantized = Node("Gemm", Activation("X"), Any("W"), Optional(Any("C")));
+
     public NodeMatch Match(OnnxNode node)
     {
-        var match = Pattern.Match(node);
+        var transB = node.GetInt("transB", 0) != 0;
+        var quantized = DequantizedWeight.Find(node.Inputs.ElementAtOrDefault(1), transB);
+        var match = (quantized is null ? Pattern : Dequantized).Match(node);
         if (match.Bindings is not { } found) return match.Mismatch!;
         var (alpha, beta) = (node.GetFloat("alpha", 1), node.GetFloat("beta", 1));
         if (!float.IsFinite(alpha) || alpha == 0) return Mismatch.LeftAlone($"Gemm has alpha {alpha}; it must be finite and not 0");
         if (!float.IsFinite(beta)) return Mismatch.LeftAlone($"Gemm has beta {beta}; it must be finite");
-        var transB = node.GetInt("transB", 0) != 0;
-        if (WeightMatrix.OfLinear(found.Constant("W"), transB, alpha, out var mismatch) is not { } weight) return mismatch!;
+        if (quantized is not null && alpha != 1) return Mismatch.LeftAlone($"its quantized weight is multiplied by alpha {alpha}; it must be 1");
+        var (weight, mismatch) = quantized ?? (WeightMatrix.OfLinear(found.Constant("W"), transB, alpha, out var obstacle), obstacle);
+        if (weight is null) return mismatch!;
 
         var linear = new LinearUse(node, weight, found.Value("X"), node.Outputs[0]!) { TransposeX = node.GetInt("transA", 0) != 0 };
         if (beta == 0 || found.ValueOrNull("C") is not { } c) return BiasAdd.Fuse(linear);

@@ -10,7 +10,11 @@ internal sealed class MatMulWeight : INodeMatcher
 
     public NodeMatch Match(OnnxNode node)
     {
-        if (DequantizedWeight.Match(node) is { } quantized) return quantized;
+        if (DequantizedWeight.Find(node.Inputs.ElementAtOrDefault(1), transB: false) is { } quantized)
+        {
+            return quantized.Mismatch is { } obstacle ? obstacle : BiasAdd.Fuse(new LinearUse(node, quantized.Weight!, node.Inputs[0]!, node.Outputs[0]!));
+        }
+
         var match = Pattern.Match(node);
         if (match.Bindings is not { } found) return match.Mismatch!;
         var view = found.Constant("W");
