@@ -66,20 +66,21 @@ public sealed class HalfQuadratic : IQuantizer
         var shrunk = buffer.AsSpan(length, length);
         var powers = buffer.AsSpan(2 * length, length);
 
+        // Moves in small steps, of which a stored integer takes note when they add up.
         var zeroPoint = best;
         var least = float.PositiveInfinity;
         var beta = FirstBeta;
         for (var iteration = 0; ; iteration++)
         {
             grid.SetGroup(n, g, scale, zeroPoint);
-            zeroPoint = grid.GetGroup(n, g).ZeroPoint;
+            var stored = grid.GetGroup(n, g).ZeroPoint;
             grid.Round(n, g * grid.GroupSize, values, error);
             TensorPrimitives.Subtract(values, error, error);
             TensorPrimitives.Abs(error, powers);
             TensorPrimitives.Add(powers, float.Epsilon, powers);
             TensorPrimitives.Pow(powers, Power - 1, shrunk);
             var objective = TensorPrimitives.Dot<float>(powers, shrunk);
-            if (objective < least) (least, best) = (objective, zeroPoint);
+            if (objective < least) (least, best) = (objective, stored);
             if (iteration == Iterations) break;
 
             // |e| - |e|^(p-1) / beta, not below zero, with the sign of e: what is left as an error; the zero point takes the mean of the rest.
