@@ -14,7 +14,7 @@ internal static class PlanReport
         if (plan.Transforms.Count > 0)
         {
             output.WriteLine("Transforms, in this order");
-            foreach (var transform in plan.Transforms) output.WriteLine($"  {transform.Name}: {transform.Summary}");
+            foreach (var transform in plan.Transforms) output.WriteLine($"  {transform.Name}: {Summary(transform, plan)}");
             output.WriteLine();
         }
 
@@ -42,6 +42,11 @@ internal static class PlanReport
         output.WriteLine();
         output.WriteLine(Summary(plan));
     }
+
+    // Exporters number the weights that they transpose (onnx::MatMul_1234): the node says more.
+    private static string Summary(Transform transform, QuantizationPlan plan) => transform is MergeLinears merge
+        ? MergeLinears.SummaryOf([.. merge.Weights.Select(name => name.Contains("::", StringComparison.Ordinal) ? plan.Weights.FirstOrDefault(weight => weight.Name == name)?.Consumers[0] ?? name : name)])
+        : transform.Summary;
 
     /// <summary>One line: how many weights, how many values, how many bits each.</summary>
     internal static string Summary(QuantizationPlan plan)

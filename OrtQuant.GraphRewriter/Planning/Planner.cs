@@ -19,6 +19,9 @@ internal sealed class Planner
     internal const int DefaultAccuracyLevel = 4;
 
     private const int FloatLevel = 1;
+
+    // A packed tensor is made in one piece of memory.
+    private const long LargestTensor = int.MaxValue;
     private const int DefaultHeadBits = 8;
 
     // With 256 codes a group's zero point costs a quarter of a bit and gains nothing that can be measured.
@@ -279,7 +282,13 @@ internal sealed class Planner
         long packed;
         try
         {
-            packed = _scheme.Tensors(matrix.Shape, parameters).Sum(tensor => tensor.ByteLength);
+            var tensors = _scheme.Tensors(matrix.Shape, parameters);
+            if (tensors.FirstOrDefault(tensor => tensor.ByteLength > LargestTensor) is { } large)
+            {
+                return $"weight {matrix.Shape} is too large: {large.ByteLength} bytes packed in one tensor, {LargestTensor} at most; fewer bits may fit";
+            }
+
+            packed = tensors.Sum(tensor => tensor.ByteLength);
         }
         catch (OrtQuantException exception)
         {
@@ -290,6 +299,8 @@ internal sealed class Planner
         var original = matrix.StoredType.ByteLength(matrix.Shape.Count);
         return packed >= original ? $"weight {matrix.Shape} is too small: {packed} bytes packed, {original} as it is" : null;
     }
+
+    private bool IsHeld(WeightShape shape, SchemeParameters parameters) => _scheme.Tensors(shape, parameters).All(tensor => tensor.ByteLength <= LargestTensor);
 
     private static SkippedNode Skip(OnnxNode node, string reason) => new(node.DisplayName(), node.OpType, reason);
 
@@ -303,7 +314,7 @@ internal sealed class Planner
         return candidates
             .GroupBy(candidate => (candidate.Linear.X, candidate.Linear.Node.Graph, candidate.Matched.Matrix.Type, candidate.Matched.Matrix.Shape.K,
                 candidate.Planned!.Scheme, candidate.Planned.Parameters, candidate.Planned.Algorithm, candidate.Planned.AccuracyLevel))
-            .Where(group => group.Count() > 1)
+            .Where(group => group.Count() > 1 && IsHeld(new WeightShape(group.Sum(candidate => candidate.Matched.Matrix.Shape.N), group.Key.K), group.Key.Parameters))
             .Select(group => new MergeLinears([.. group.Select(candidate => candidate.Matched.Name)]));
     }
 }

@@ -17,7 +17,10 @@ public sealed record MergeLinears(IReadOnlyList<string> Weights) : WeightTransfo
     public override string Name => TransformName;
 
     /// <inheritdoc/>
-    public override string Summary => $"{string.Join(" + ", Weights)} read the same input: one packed weight, then Split";
+    public override string Summary => SummaryOf(Weights);
+
+    /// <summary>The summary with other names for the weights.</summary>
+    internal static string SummaryOf(IReadOnlyList<string> names) => $"{string.Join(" + ", names)} read the same input: one packed weight, then Split";
 
     internal static MergeLinears Read(JsonReader json)
     {

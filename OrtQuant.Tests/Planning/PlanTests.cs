@@ -41,6 +41,37 @@ public sealed class PlanTests
     }
 
     [TestMethod]
+    [DataRow(8, true)]
+    [DataRow(4, false)]
+    public void AWeightThatOneTensorCannotHoldIsListed(int bits, bool isTooLarge)
+    {
+        // 2^31 weights in a file without contents, which takes no room.
+        using var folder = new TemporaryFolder();
+        const long N = 1 << 18, K = 1 << 13;
+        using (var data = File.Create(folder.File("weights.data"))) data.SetLength(2 * N * K);
+        var weight = new Onnx.TensorProto { Name = "w", DataType = (int)Half, Dims = { K, N }, DataLocation = Onnx.TensorProto.Types.DataLocation.External };
+        weight.ExternalData.Add(new Onnx.StringStringEntryProto { Key = "location", Value = "weights.data" });
+        var builder = new ModelBuilder().Input("x", Half, "n", K).Initializer(weight).Node("MatMul", ["x", "w"], ["y"]).Node("Relu", ["y"], ["z"]).Output("z", Half, "n", N);
+        using var model = builder.Load(folder.Path);
+
+        var plan = QuantizationPlan.Create(model, new PlanOptions { Bits = bits, HeadBits = bits });
+
+        Assert.AreEqual(isTooLarge ? "2147483648 bytes packed in one tensor" : "", string.Concat(plan.Skipped.Select(node => node.Reason.Split(": ")[1].Split(',')[0])));
+        Assert.HasCount(isTooLarge ? 0 : 1, plan.Weights);
+    }
+
+    [TestMethod]
+    public void MergedWeightsThatExportersNumberedAreNamedByTheirNodes()
+    {
+        var builder = new ModelBuilder().Input("x", Half, "n", 64).Weight("onnx::MatMul_1", Half, 1, 64, 64).Weight("onnx::MatMul_2", Half, 2, 64, 64)
+            .Node("MatMul", ["x", "onnx::MatMul_1"], ["q"]).Node("MatMul", ["x", "onnx::MatMul_2"], ["k"]).Node("Add", ["q", "k"], ["y"]).Output("y", Half, "n", 64);
+        using var model = OnnxModel.FromProto(builder.Proto);
+        using var text = new StringWriter();
+        PlanReport.Write(QuantizationPlan.Create(model), text);
+        Assert.Contains("merge-linears: /q/MatMul + /k/MatMul read the same input", text.ToString());
+    }
+
+    [TestMethod]
     public void PlanOfASmallDecoderReadsAsExpected()
     {
         var plan = Plan();
