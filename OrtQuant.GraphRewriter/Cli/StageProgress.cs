@@ -42,6 +42,7 @@ internal sealed class PlainProgress(TextWriter output) : IProgress<StageProgress
     private string? _stage;
     private bool _finished;
     private long _lastReport;
+    private long _stageStart;
 
     /// <summary>Runs <paramref name="work"/>, writing its progress to <paramref name="output"/>.</summary>
     public static Task<T> RunAsync<T>(TextWriter output, Func<IProgress<StageProgress>, T> work) =>
@@ -59,10 +60,18 @@ internal sealed class PlainProgress(TextWriter output) : IProgress<StageProgress
                 return;
             }
 
+            if (begins) _stageStart = Stopwatch.GetTimestamp();
             (_stage, _finished, _lastReport) = (value.Stage, finished, Stopwatch.GetTimestamp());
             var percent = value.Total > 0 ? $" {100 * value.Fraction:0}%" : "";
-            output.WriteLine($"{value.Stage}{percent}{(value.Item is null || finished ? "" : $" {value.Item}")}");
+            output.WriteLine($"{value.Stage}{percent}{(finished ? "" : Left(value.Fraction))}{(value.Item is null || finished ? "" : $" {value.Item}")}");
         }
+    }
+
+    // What is known after the first few seconds, when work goes on as it began.
+    private string Left(double fraction)
+    {
+        var elapsed = Stopwatch.GetElapsedTime(_stageStart);
+        return fraction > 0 && elapsed >= Interval ? $" ({elapsed.TotalSeconds / fraction * (1 - fraction):0} s left)" : "";
     }
 }
 
