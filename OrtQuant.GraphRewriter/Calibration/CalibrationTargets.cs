@@ -21,7 +21,7 @@ internal sealed class CalibrationTargets
         foreach (var group in All.Where(encoding => !IsLeftOut(encoding)).GroupBy(encoding => encoding.Weight.Linears[0][0].Use.X.Name))
         {
             var consumers = group.SelectMany(encoding => encoding.Weight.Linears).SelectMany(parts => parts)
-                .Where(part => part.Use.X.Name == group.Key).Select(part => part.Use.Node.Outputs[0]!.Name);
+                .Where(part => part.Use.X.Name == group.Key && part.Use.Node.Graph.Parent is null).Select(part => part.Use.Node.Outputs[0]!.Name);
             _inputs.Add(new CalibratedInput(group.Key, (int)group.First().Weight.Shape.K, [.. group], consumers.ToHashSet()));
         }
     }

@@ -205,6 +205,60 @@ public sealed class CalibratorTests
             FixtureRunner.RelativeError(reference, Whole(folder.File("w.onnx"), CalibrationModel.Sequences())["down0"]));
     }
 
+    [TestMethod]
+    public void WeightsThatCannotBeReachedAreNamedWithTheReason()
+    {
+        using var folder = new TemporaryFolder();
+        var builder = CalibrationModel.Create(1).Output("branch", Descriptions.ElementType.Float32, "batch", "sequence", 64)
+            .Initializer(new TensorProto { Name = "flag", DataType = (int)TensorProto.Types.DataType.Bool, RawData = ByteString.CopyFrom(1) })
+            .Weight("shared", Descriptions.ElementType.Float32, 50, 64, 64)
+            .Node("MatMul", ["h1", "shared"], ["outer"])
+            .Node("If", ["flag"], ["branch"], ModelBuilder.Graph("then_branch", Branch(1)), ModelBuilder.Graph("else_branch", Branch(2)));
+        foreach (var sequential in new[] { false, true })
+        {
+            using var model = builder.Load(folder.Path);
+            var result = ModelRewriter.Rewrite(model, Plan(model), folder.File("out.onnx"), Options(sequential));
+            Assert.AreEqual("inner1 inner2", string.Join(' ', result.Calibration!.Uncalibrated.Select(weight => weight.Name).Order()));
+            Assert.Contains("body of an If", result.Calibration.Uncalibrated[0].Reason);
+            Assert.AreEqual(4, result.Calibration.Weights);
+        }
+
+        static GraphProto Branch(int number) => ModelBuilder.Body($"branch{number}", body => body
+            .Weight($"inner{number}", Descriptions.ElementType.Float32, 60 + number, 64, 64)
+            .Node("MatMul", ["outer", $"inner{number}"], [$"product{number}"])
+            .Node("MatMul", [$"product{number}", "shared"], [$"result{number}"])
+            .Output($"result{number}", Descriptions.ElementType.Float32));
+    }
+
+    [TestMethod]
+    public void AModelWritesTheSameTextAgain()
+    {
+        using var folder = new TemporaryFolder();
+        var model = Path.Combine(TestFiles.Stories260K, "model.onnx");
+        IReadOnlyList<long[]> Write(int seed, int threads) =>
+            OwnTextWriter.Write(model, new OwnTextOptions { Sequences = 3, Length = 20, Seed = seed }, new RewriteOptions { Threads = threads }, folder.Path);
+
+        var text = Write(1, 1);
+
+        Assert.HasCount(3, text);
+        Assert.IsTrue(text.All(sequence => sequence.Length == 20 && sequence.All(id => id is >= 0 and < 512)));
+        foreach (var (again, sequence) in Write(1, 2).Zip(text)) CollectionAssert.AreEqual(sequence, again);
+        CollectionAssert.AreNotEqual(text[0], Write(2, 1)[0], "another seed");
+        CollectionAssert.AreNotEqual(text[0], text[1], "another sequence");
+        Assert.IsEmpty(Directory.EnumerateFileSystemEntries(folder.Path).ToList(), "the copy is gone");
+    }
+
+    [TestMethod]
+    public void AModelWithoutCacheSaysThatItCannotWriteText()
+    {
+        using var folder = new TemporaryFolder();
+        var path = CalibrationModel.Create().Save(folder.Path);
+        using var model = OnnxModel.Load(path);
+        var error = Assert.Throws<RunningException>(
+            () => ModelRewriter.Rewrite(model, Plan(model), folder.File("out.onnx"), new RewriteOptions { Calibration = new CalibrationOptions() }));
+        Assert.Contains("has no KV cache", error.Message);
+    }
+
     internal static QuantizationPlan Plan(OnnxModel model, string algorithm = "weighted") =>
         QuantizationPlan.Create(model, new PlanOptions { Algorithm = algorithm, HeadBits = 4, AccuracyLevel = 1 });
 
