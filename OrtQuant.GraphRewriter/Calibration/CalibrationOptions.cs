@@ -19,8 +19,8 @@ public sealed record CalibrationOptions
     public string? SaveTo { get; init; }
 
     /// <summary>
-    /// Whether every weight sees the inputs that those quantized before it give, which takes a second model and more time. Null: where an algorithm uses
-    /// products of inputs; for moments it was measured to make no difference.
+    /// Whether every weight sees the inputs that those quantized before it give, which takes a second model and more time; otherwise all see those of the
+    /// original model. Null: where an algorithm uses products of inputs.
     /// </summary>
     public bool? Sequential { get; init; }
 

@@ -117,8 +117,8 @@ internal sealed class Calibrator : IDisposable
 
             if (batches.Count == 0) throw new RunningException("there is nothing to calibrate on: at least one sequence of two ids is needed");
             var level = _targets.Level;
-            var sequential = level > StatisticsLevel.Moments || _options.Sequential == true;
-            var gathered = sequential ? GatherInSequence(batches) : GatherMoments(batches);
+            var sequential = _options.Sequential ?? level > StatisticsLevel.Moments;
+            var gathered = Gather(batches, sequential);
             if (_options.SaveTo is { } target) StatisticsFile.Save(target, gathered, Describe(sequences), sequences.Sum(sequence => (long)sequence.Length));
             return new CalibrationReport
             {
@@ -142,43 +142,19 @@ internal sealed class Calibrator : IDisposable
     private string Describe(IReadOnlyList<long[]> sequences) =>
         _options.Sequences is not null ? _options.Source : $"text that the model wrote itself ({sequences.Count} sequences, seed {_options.OwnText.Seed})";
 
-    /// <summary>One pass of the original model; statistics of all inputs are kept until the weights are saved.</summary>
-    private List<(CalibratedInput Input, ActivationStatistics Statistics)> GatherMoments(List<TokenBatch> batches)
+    /// <summary>
+    /// One pass of the original model, and where it is sequential of the rewritten one beside it. Moments of a single pass are kept until the weights are saved;
+    /// otherwise weights are quantized on the way, because their statistics are large or because the rewritten model goes on with them.
+    /// </summary>
+    private List<(CalibratedInput Input, ActivationStatistics Statistics)> Gather(List<TokenBatch> batches, bool sequential)
     {
-        var segments = _targets.Segments(_reference.Graph).CutByWeight(WeightBytesPerSegment);
-        using var stream = new ActivationStream(_reference, batches, Settings, Generate);
-        var progress = new Progress(_rewrite, segments, batches.Count);
-        var gathered = new List<(CalibratedInput Input, ActivationStatistics Statistics)>();
-        foreach (var segment in segments)
-        {
-            progress.Begin(segment);
-            stream.Open(segment);
-            var sums = segment.Inputs.ToDictionary(input => input, input => new InputStatistics(input.K));
-            for (var batch = 0; batch < batches.Count; batch++)
-            {
-                stream.Run(batch, values => Add(sums, values, null), _rewrite.CancellationToken);
-                progress.Step();
-            }
-
-            foreach (var (input, sum) in sums)
-            {
-                var statistics = sum.Finish();
-                gathered.Add((input, statistics));
-                foreach (var weight in input.Weights) weight.Statistics = statistics;
-            }
-        }
-
-        return gathered;
-    }
-
-    /// <summary>Both models side by side; weights are quantized on the way.</summary>
-    private List<(CalibratedInput Input, ActivationStatistics Statistics)> GatherInSequence(List<TokenBatch> batches)
-    {
-        _store = new EncodedStore(_outputFolder);
-        var segments = _targets.Segments(_reference.Graph).CutAtEveryInput();
+        var quantizes = sequential || _targets.Level > StatisticsLevel.Moments;
+        if (quantizes) _store = new EncodedStore(_outputFolder);
+        var graph = _targets.Segments(_reference.Graph);
+        var segments = sequential ? graph.CutAtEveryInput() : graph.CutByWeight(WeightBytesPerSegment);
         using var reference = new ActivationStream(_reference, batches, Settings, Generate);
-        using var rewritten = new ActivationStream(_rewritten, batches, Settings, Generate);
-        using var products = new GramSession(Settings);
+        using var rewritten = sequential ? new ActivationStream(_rewritten, batches, Settings, Generate) : null;
+        using var products = _targets.Level > StatisticsLevel.Moments ? new GramSession(Settings) : null;
         var progress = new Progress(_rewrite, segments, batches.Count);
         var gathered = new List<(CalibratedInput Input, ActivationStatistics Statistics)>();
         for (var index = 0; index < segments.Count; index++)
@@ -188,35 +164,53 @@ internal sealed class Calibrator : IDisposable
             reference.Open(segment);
 
             // Before the first linear the two are one, but for a packed embedding table, whose statistics (as a head's) come last.
-            if (index == 0) rewritten.Open(segment, reference);
-            else rewritten.Open(segment);
-            var sums = segment.Inputs.ToDictionary(input => input, Sums);
+            rewritten?.Open(segment, index == 0 ? reference : null);
+            var sums = segment.Inputs.ToDictionary(input => input, input => Sums(input, sequential));
             for (var batch = 0; batch < batches.Count; batch++)
             {
-                reference.Run(batch, values => rewritten.Run(batch, quantized => Add(sums, quantized, values, products), _rewrite.CancellationToken), _rewrite.CancellationToken);
+                Run(reference, rewritten, batch, sums, products);
                 progress.Step();
             }
 
-            foreach (var (input, sum) in sums) Quantize(input, sum.Finish(), gathered);
+            foreach (var (input, sum) in sums)
+            {
+                var statistics = sum.Finish();
+                foreach (var weight in input.Weights) weight.Statistics = statistics;
+                if (quantizes) Quantize(input);
+                gathered.Add((input, statistics with { Gram = default, CrossGram = default }));
+            }
         }
 
         return gathered;
     }
 
+    private void Run(ActivationStream reference, ActivationStream? rewritten, int batch, Dictionary<CalibratedInput, InputStatistics> sums, GramSession? products)
+    {
+        var cancellation = _rewrite.CancellationToken;
+        reference.Run(
+            batch,
+            values =>
+            {
+                if (rewritten is null) Add(sums, values, null, products);
+                else rewritten.Run(batch, quantized => Add(sums, quantized, values, products), cancellation);
+            },
+            cancellation);
+    }
+
     private SessionSettings Settings => new() { Threads = _threads };
 
-    private static InputStatistics Sums(CalibratedInput input)
+    private static InputStatistics Sums(CalibratedInput input, bool sequential)
     {
         var level = input.Weights.Max(weight => QuantizerCatalog.Get(weight.Algorithm).StatisticsNeeded);
         return new InputStatistics(input.K)
         {
             Gram = level >= StatisticsLevel.Gram ? new GramSum(input.K) : null,
-            CrossGram = level >= StatisticsLevel.CrossGram ? new GramSum(input.K) : null,
+            CrossGram = sequential && level >= StatisticsLevel.CrossGram ? new GramSum(input.K) : null,
         };
     }
 
     private void Add(
-        Dictionary<CalibratedInput, InputStatistics> sums, IReadOnlyDictionary<string, OrtValue> values, IReadOnlyDictionary<string, OrtValue>? reference, GramSession? products = null)
+        Dictionary<CalibratedInput, InputStatistics> sums, IReadOnlyDictionary<string, OrtValue> values, IReadOnlyDictionary<string, OrtValue>? reference, GramSession? products)
     {
         foreach (var (input, sum) in sums)
         {
@@ -246,16 +240,13 @@ internal sealed class Calibrator : IDisposable
         return buffer.AsMemory(0, count);
     }
 
-    private void Quantize(CalibratedInput input, ActivationStatistics statistics, List<(CalibratedInput Input, ActivationStatistics Statistics)> gathered)
+    private void Quantize(CalibratedInput input)
     {
         foreach (var weight in input.Weights)
         {
-            weight.Statistics = statistics;
             weight.StoreIn(_store!, _rewrite.CancellationToken);
             weight.Statistics = null;
         }
-
-        gathered.Add((input, statistics with { Gram = default, CrossGram = default }));
     }
 
     /// <summary>A packed tensor that a segment of the rewritten model reads; of a weight without statistics it is made now.</summary>

@@ -14,8 +14,11 @@ public sealed record QualityRecipe(string Name, string Title, string Algorithm)
     /// <summary>Scales searched with the second moments of the inputs, on a little text that the model writes itself unless one is given.</summary>
     public static QualityRecipe Balanced { get; } = new("balanced", "scales searched for the inputs that the model sees", "weighted");
 
+    /// <summary>Codes and scales found together by coordinate descent, each weight for the inputs that the weights quantized before it give.</summary>
+    public static QualityRecipe Best { get; } = new("best", "codes and scales found for the inputs that the quantized model sees", "descent");
+
     /// <summary>The recipes, cheapest first.</summary>
-    public static IReadOnlyList<QualityRecipe> All { get; } = [Fast, Balanced];
+    public static IReadOnlyList<QualityRecipe> All { get; } = [Fast, Balanced, Best];
 
     /// <summary>What is taken where the user asks for nothing.</summary>
     /// <param name="calibrated">Whether there is text, or statistics, to calibrate with.</param>

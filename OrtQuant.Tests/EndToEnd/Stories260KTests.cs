@@ -49,6 +49,7 @@ public sealed class Stories260KTests
     [DataRow("8-bit g32", 4.197, "--bits", "8")]
     [DataRow("4-bit g16", 4.48, "--group-size", "16")]
     [DataRow("4-bit g32", 4.58)]
+    [DataRow("4-bit g32, best, without data", 4.42, "--quality", "best")]
     public void PerplexityIsAsPromised(string what, double most, params string[] options)
     {
         var text = File.ReadAllText(TestFiles.Optional("text/tinystories-eval.txt"));
