@@ -31,6 +31,7 @@ internal sealed class Planner
     private readonly CancellationToken _cancellation;
     private readonly IWeightScheme _scheme;
     private readonly SchemeParameters _parameters;
+    private readonly IWeightScheme _headScheme;
     private readonly SchemeParameters _headParameters;
     private readonly List<PlannedWeight> _weights = [];
     private readonly List<SkippedNode> _skipped = [];
@@ -47,8 +48,9 @@ internal sealed class Planner
         {
             _scheme = SchemeCatalog.Get(options.Scheme);
             QuantizerCatalog.Get(options.Algorithm);
-            _parameters = Parameters(options.Bits);
-            _headParameters = Parameters(options.HeadBits ?? DefaultHeadBits);
+            _parameters = Parameters(_scheme, options.Bits);
+            _headScheme = _scheme.HeadScheme;
+            _headParameters = Parameters(_headScheme, options.HeadBits ?? DefaultHeadBits);
         }
         catch (OrtQuantException exception)
         {
@@ -153,7 +155,7 @@ internal sealed class Planner
 
     private PlannedWeight? Planned(string name) => _weights.Find(weight => weight.Name == name);
 
-    private SchemeParameters Parameters(int? bits) => _scheme.Parse(ParametersJson(_options, bits));
+    private SchemeParameters Parameters(IWeightScheme scheme, int? bits) => scheme.Parse(ParametersJson(_options, bits));
 
     /// <summary>What options say of a scheme's parameters at a number of bits.</summary>
     internal static JsonObject ParametersJson(PlanOptions options, int? bits)
@@ -198,8 +200,9 @@ internal sealed class Planner
         var copies = shared.Where(pair => pair.Value == weight).SelectMany(pair => pair.Key.Tables).ToList();
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables.Concat(copies).ToList();
         var isHead = tables.Count > 0 || weight.Linears.Any(HeadFinder.IsHead);
-        var parameters = ForAdapter(weight, isHead ? _headParameters : _parameters);
-        if (Obstacle(weight, parameters, tables.Count > 0) is { } reason)
+        var (scheme, parameters) = isHead ? (_headScheme, _headParameters) : (_scheme, _parameters);
+        parameters = ForAdapter(weight, parameters);
+        if (Obstacle(weight, scheme, parameters, tables.Count > 0) is { } reason)
         {
             _skipped.AddRange(weight.Linears.Select(linear => Skip(linear.Node, reason)));
             return;
@@ -211,17 +214,17 @@ internal sealed class Planner
             (true, _) => $"head: {parameters}",
             _ => parameters.ToString()!,
         };
-        Add(weight, [.. weight.Linears.Select(linear => linear.Node), .. tables.Select(table => table.Node)], parameters, why);
+        Add(weight, [.. weight.Linears.Select(linear => linear.Node), .. tables.Select(table => table.Node)], scheme, parameters, why);
     }
 
     private void DecideTable(MatchedWeight weight)
     {
         var reason = _options.Embedding == EmbeddingChoice.Pack
-            ? Obstacle(weight, _headParameters, isTable: true)
+            ? Obstacle(weight, _headScheme, _headParameters, isTable: true)
             : "embedding that no packed head holds as well; its rows are only copied, so packing it saves space, not time";
         if (reason is null)
         {
-            Add(weight, [.. weight.Tables.Select(table => table.Node)], _headParameters, $"embedding: {_headParameters}");
+            Add(weight, [.. weight.Tables.Select(table => table.Node)], _headScheme, _headParameters, $"embedding: {_headParameters}");
         }
         else
         {
@@ -229,7 +232,7 @@ internal sealed class Planner
         }
     }
 
-    /// <summary>A weight that is quantized already keeps codes, scales and zero points; its nodes keep their accuracy level.</summary>
+    /// <summary>A weight that is quantized already, which scheme group holds whatever the others take, keeps codes, scales and zero points; its nodes keep their accuracy level.</summary>
     private void DecideAdopted(MatchedWeight weight, StoredCodes codes)
     {
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables;
@@ -239,7 +242,7 @@ internal sealed class Planner
         {
             (CodeLayout.N16, EmittedOps.OrtQuant) => "it is an ortquant op already",
             (CodeLayout.Rows, EmittedOps.Microsoft) => "it is a com.microsoft op already",
-            _ => Obstacle(weight, parameters, tables.Count > 0),
+            _ => Obstacle(weight, GroupScheme.Instance, parameters, tables.Count > 0),
         };
         if (reason is not null || nodes.Count == 0)
         {
@@ -249,23 +252,23 @@ internal sealed class Planner
         }
 
         var level = weight.Linears is [{ Node: var first }, ..] && first.OpType == "MatMulNBits" ? (first.GetInt("accuracy_level", 0) == 4 ? 4 : 1) : DefaultAccuracyLevel;
-        Add(weight, nodes, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay{(_pooled.Contains(weight) ? " but for what the adapter adds" : "")}", PlannedWeight.Adopt, level);
+        Add(weight, nodes, GroupScheme.Instance, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay{(_pooled.Contains(weight) ? " but for what the adapter adds" : "")}", PlannedWeight.Adopt, level);
     }
 
     private void Add(
-        MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, SchemeParameters parameters, string why, string? algorithm = null, int? accuracyLevel = null) =>
+        MatchedWeight weight, IReadOnlyList<OnnxNode> consumers, IWeightScheme scheme, SchemeParameters parameters, string why, string? algorithm = null, int? accuracyLevel = null) =>
         _weights.Add(new PlannedWeight(
             weight.Name,
             weight.Matrix.Shape,
             [.. consumers.Select(node => node.DisplayName())],
-            _scheme.Name,
+            scheme.Name,
             parameters,
             algorithm ?? _options.Algorithm,
             _options.AccuracyLevel ?? accuracyLevel ?? OwnAccuracyLevel,
             why + _libraryOnly));
 
     /// <summary>Why a weight is not packed, or null.</summary>
-    private string? Obstacle(MatchedWeight weight, SchemeParameters parameters, bool isTable)
+    private string? Obstacle(MatchedWeight weight, IWeightScheme scheme, SchemeParameters parameters, bool isTable)
     {
         var names = weight.Linears.Select(linear => linear.Node.DisplayName())
             .Concat(weight.Tables.Select(table => table.Node.DisplayName())).Append(weight.Name).ToList();
@@ -274,7 +277,7 @@ internal sealed class Planner
         var matrix = weight.Matrix;
         if (matrix.Type is not (ElementType.Float32 or ElementType.Float16) && !(_float32 && matrix.Type == ElementType.BFloat16))
         {
-            return $"activations are {matrix.Type.ToString().ToLowerInvariant()}; {_scheme.Op.Name} takes float32 and float16";
+            return $"activations are {matrix.Type.ToString().ToLowerInvariant()}; {scheme.Op.Name} takes float32 and float16";
         }
 
         if (_options.Emit == EmittedOps.Microsoft && MicrosoftStorage.Obstacle(matrix.Shape, parameters, isTable) is { } limit) return limit;
@@ -282,7 +285,7 @@ internal sealed class Planner
         long packed;
         try
         {
-            var tensors = _scheme.Tensors(matrix.Shape, parameters);
+            var tensors = scheme.Tensors(matrix.Shape, parameters);
             if (tensors.FirstOrDefault(tensor => tensor.ByteLength > LargestTensor) is { } large)
             {
                 return $"weight {matrix.Shape} is too large: {large.ByteLength} bytes packed in one tensor, {LargestTensor} at most; fewer bits may fit";

@@ -37,6 +37,8 @@ const char* RoleName(TensorRole role) {
       return "Scale";
     case TensorRole::kZeroPoint:
       return "ZeroPoint";
+    case TensorRole::kRowSum:
+      return "RowSum";
     case TensorRole::kBias:
       return "Bias";
     case TensorRole::kLowRankA:

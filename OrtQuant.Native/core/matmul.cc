@@ -60,7 +60,8 @@ TileWeights Tile(const Call& call, int64_t tile) {
   };
   return {at(call.weights.codes, layout.tile_code_bytes), at(call.weights.scales, layout.tile_scale_bytes),
           at(call.weights.zero_points, layout.tile_zero_point_bytes),
-          at(call.weights.group_scales, layout.tile_group_scale_bytes)};
+          at(call.weights.group_scales, layout.tile_group_scale_bytes),
+          at(call.weights.row_sums, layout.tile_row_sum_bytes)};
 }
 
 /// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.

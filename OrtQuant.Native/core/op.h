@@ -19,7 +19,7 @@ namespace ortq {
 /// An ONNX element type (TensorProto.DataType); models may hold any of them, so this is a number and not an
 /// enumeration.
 using ElementType = int32_t;
-inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt32 = 6, kInt64 = 7, kFloat16 = 10;
+inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kFloat16 = 10;
 
 /// "float32", "uint8", ...; "type 99" for a number that ONNX does not know.
 std::string TypeName(ElementType type);
@@ -28,7 +28,17 @@ std::string TypeName(ElementType type);
 std::string ShapeText(std::span<const int64_t> shape);
 
 /// What an input is for. The names are part of ortq_describe.
-enum class TensorRole { kActivation, kIndices, kPackedWeight, kScale, kZeroPoint, kBias, kLowRankA, kLowRankB };
+enum class TensorRole {
+  kActivation,
+  kIndices,
+  kPackedWeight,
+  kScale,
+  kZeroPoint,
+  kRowSum,
+  kBias,
+  kLowRankA,
+  kLowRankB
+};
 
 struct InputSpec {
   const char* name;

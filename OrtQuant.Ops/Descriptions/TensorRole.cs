@@ -18,6 +18,9 @@ public enum TensorRole
     /// <summary>Zero points of the groups.</summary>
     ZeroPoint,
 
+    /// <summary>Sums over each output's weights, which follow from the other tensors: what kernels need for activations with a zero point.</summary>
+    RowSum,
+
     /// <summary>Bias <c>[N]</c>, added to the product.</summary>
     Bias,
 

@@ -84,3 +84,18 @@ public interface IAffineGrid : IWeightGrid
     /// <summary>The codes of row <paramref name="n"/>, one byte each, <c>[K]</c>; writable.</summary>
     Span<byte> Codes(long n);
 }
+
+/// <summary>
+/// An affine grid whose rows have a scale of their own, of which the scales of groups are multiples: <see cref="IAffineGrid.SetGroup"/> takes the nearest
+/// that the row's scale permits. <see cref="IWeightGrid.FitRows"/> chooses it, or it is set here before the groups are.
+/// </summary>
+public interface IRowScaledGrid : IAffineGrid
+{
+    /// <summary>Sets the scale of a row.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="scale">Finite, not negative.</param>
+    void SetRowScale(long n, float scale);
+
+    /// <summary>The scale of a row.</summary>
+    float GetRowScale(long n);
+}

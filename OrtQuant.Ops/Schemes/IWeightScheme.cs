@@ -66,6 +66,12 @@ public interface IWeightScheme
     IReadOnlyList<OpAttributeValue> GatherAttributes(WeightShape shape, SchemeParameters parameters, ElementType outputType) =>
         throw new NotSupportedException($"scheme '{Name}' has no op that gathers rows");
 
+    /// <summary>
+    /// The scheme of language-model heads and embeddings where other weights take this one. A head may share its bytes with an embedding, and by default has more
+    /// bits than the rest: a scheme without <see cref="GatherOp"/>, or of few bits only, names another.
+    /// </summary>
+    IWeightScheme HeadScheme => this;
+
     /// <summary>An empty grid for one weight: parameters not fitted, codes not chosen.</summary>
     IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters);
 

@@ -1,3 +1,4 @@
+using OrtQuant.Schemes.Dual;
 using OrtQuant.Schemes.Group;
 
 namespace OrtQuant.Schemes;
@@ -9,6 +10,7 @@ public static class SchemeCatalog
     public static IReadOnlyList<IWeightScheme> All { get; } =
     [
         GroupScheme.Instance,
+        DualScheme.Instance,
     ];
 
     /// <summary>The scheme of that name.</summary>

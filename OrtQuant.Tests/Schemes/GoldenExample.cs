@@ -55,8 +55,9 @@ public sealed class GoldenExample
 
     public byte[] Codes => [.. _fields["codes"].Select(token => byte.Parse(token, CultureInfo.InvariantCulture))];
 
-    /// <summary>The stored bytes of each tensor of the scheme.</summary>
-    public IReadOnlyList<byte[]> Tensors => [.. Scheme.Tensors(Shape, Parameters).Select(spec => Bytes(spec.Input))];
+    /// <summary>The stored bytes of each tensor of the scheme: under its name, or its name and <c>_bytes</c> where that is the name of something else.</summary>
+    public IReadOnlyList<byte[]> Tensors =>
+        [.. Scheme.Tensors(Shape, Parameters).Select(spec => Bytes(Has($"{spec.Input}_bytes") ? $"{spec.Input}_bytes" : spec.Input))];
 
     public override string ToString() => Source;
 

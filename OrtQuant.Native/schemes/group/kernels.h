@@ -43,6 +43,7 @@ struct Layout {
   int64_t group_zero_point_bytes;  ///< of 16 outputs; float zero points only
   int64_t tile_zero_point_bytes;
   int64_t tile_group_scale_bytes;  ///< of schemes that have scales of groups beside those of outputs
+  int64_t tile_row_sum_bytes;      ///< of schemes that have sums of each output's weights
   /// Order of the activations of a step of 16 k in an Int8Panel: position p holds k = step_order[p]. Shifting a vector
   /// of codes by one field leaves every (8 / bits)-th k, so those stand together.
   uint8_t step_order[kStepDepth];
@@ -54,6 +55,7 @@ struct TileWeights {
   const uint8_t* scales;
   const uint8_t* zero_points;
   const uint8_t* group_scales = nullptr;  ///< of schemes that have scales of groups beside those of outputs
+  const uint8_t* row_sums = nullptr;      ///< of schemes that have sums of each output's weights
 };
 
 /// Rows of quantized activations, interleaved so that the rows of one k-quadruple are contiguous: kernels then read one

@@ -1,0 +1,411 @@
+// Scheme `dual`: every kernel against exact arithmetic, on guard pages, over awkward shapes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/half.h"
+#include "schemes/dual/kernels.h"
+#include "tests/guarded_buffer.h"
+#include "tests/thread_pool.h"
+#include "tests/tolerance.h"
+
+namespace ortq::testing {
+namespace {
+
+using dual::DualFormat;
+using dual::DualGrainedMatMul;
+using dual::DualWeights;
+using Placement = GuardedBuffer::Placement;
+
+constexpr AccuracyLevel kLevels[] = {AccuracyLevel::kFloat, AccuracyLevel::kInt8};
+
+struct Spec {
+  DualFormat format;
+  int64_t M = 1;
+  ScalarType type = ScalarType::kFloat32;
+  bool exact_activations = false;  ///< integers, both 127 and -127 in each row: their quantization is exact
+  bool extreme = false;            ///< codes, scales and zero points that make the largest sums
+  bool bias = false;
+  int64_t rank = 0;
+  uint32_t seed = 1;
+  Placement placement = Placement::kEnd;
+  size_t offset = 0;
+
+  std::string Describe() const {
+    std::ostringstream text;
+    text << "block " << format.block << ", X type " << static_cast<int>(type) << ", M " << M << ", N " << format.N
+         << ", K " << format.K << ", rank " << rank << ", seed " << seed << ", offset " << offset;
+    return text.str();
+  }
+};
+
+/// A random weight, packed here by the definition of the layout, random activations, and the exact product.
+class Problem {
+ public:
+  explicit Problem(const Spec& spec)
+      : spec_(spec),
+        random_(spec.seed),
+        w8_(static_cast<size_t>(spec.format.N * spec.format.K)),
+        centred_(w8_.size()),
+        codes_(Buffer(spec.format.Tiles() * spec.format.Chunks() * 256)),
+        scales_(Buffer(spec.format.Tiles() * 64)),
+        zero_points_(Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
+        group_scales_(Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
+        row_sums_(Buffer(spec.format.Tiles() * 64)),
+        x_(Buffer(spec.M * spec.format.K * Bytes())),
+        y_(Buffer(spec.M * spec.format.N * Bytes())),
+        bias_(Buffer(spec.bias ? spec.format.N * Bytes() : 0)),
+        low_rank_a_(Buffer(spec.format.K * spec.rank * Bytes())),
+        low_rank_b_(Buffer(spec.format.N * spec.rank * Bytes())) {
+    Pack();
+    std::normal_distribution<float> normal;
+    const int64_t K = spec.format.K;
+    for (int64_t i = 0; i < spec.M * K; ++i) {
+      const int integer = i % K == 0 ? 127 : i % K == 1 ? -127 : static_cast<int>(random_() % 255) - 127;
+      Store(x_, i, spec.exact_activations ? static_cast<float>(integer) : normal(random_));
+    }
+    for (int64_t i = 0; spec.bias && i < spec.format.N; ++i) Store(bias_, i, normal(random_));
+    for (int64_t i = 0; i < K * spec.rank; ++i) Store(low_rank_a_, i, 0.1f * normal(random_));
+    for (int64_t i = 0; i < spec.format.N * spec.rank; ++i) Store(low_rank_b_, i, 0.1f * normal(random_));
+  }
+
+  const Spec& spec() const { return spec_; }
+
+  DualWeights Weights() const {
+    return {spec_.format,         codes_.data(),   scales_.data(), reinterpret_cast<const int8_t*>(zero_points_.data()),
+            group_scales_.data(), row_sums_.data()};
+  }
+
+  std::vector<float> Run(Isa isa, AccuracyLevel level, const ParallelFor& parallel = {}) {
+    const Epilogue epilogue{.bias = spec_.bias ? bias_.data() : nullptr,
+                            .low_rank_a = spec_.rank > 0 ? low_rank_a_.data() : nullptr,
+                            .low_rank_b = spec_.rank > 0 ? low_rank_b_.data() : nullptr,
+                            .rank = spec_.rank};
+    DualGrainedMatMul::Create(spec_.format, level, isa)
+        .Run(Weights(), epilogue, x_.data(), y_.data(), spec_.type, spec_.M, parallel, {});
+    std::vector<float> y(static_cast<size_t>(spec_.M * spec_.format.N));
+    for (size_t i = 0; i < y.size(); ++i) y[i] = Load(y_, static_cast<int64_t>(i));
+    return y;
+  }
+
+  /// Flips the top bit of a stored code.
+  void FlipTopBit(int64_t n, int64_t k) { *CodeByte(n, k) ^= static_cast<uint8_t>(k % 2 == 0 ? 0x08 : 0x80); }
+  void SetActivation(int64_t m, int64_t k, float value) { Store(x_, m * spec_.format.K + k, value); }
+
+  double Weight(int64_t n, int64_t k) const {
+    return static_cast<double>(Scale(n)) * w8_[static_cast<size_t>(n * spec_.format.K + k)];
+  }
+
+  /// Number of elements of y further from the exact result than the bound of that level (tests/tolerance.h). An
+  /// activation is off by at most half a step of its row; there are 254, hence twice the slack.
+  int64_t CountErrors(const std::vector<float>& y, AccuracyLevel level) const {
+    const DualFormat& f = spec_.format;
+    int64_t errors = 0;
+    for (int64_t m = 0; m < spec_.M; ++m) {
+      double least = 0, most = 0;
+      for (int64_t k = 0; k < f.K; ++k) {
+        least = std::min(least, X(m, k));
+        most = std::max(most, X(m, k));
+      }
+      const bool quantized = level == AccuracyLevel::kInt8 && !spec_.exact_activations;
+      const double step = quantized ? (most - least) / 254 : 0;
+      for (int64_t n = 0; n < f.N; ++n) {
+        const auto scale = static_cast<double>(Scale(n));
+        double exact = 0, absolute = 0, stepped = 0;
+        for (int64_t k = 0; k < f.K; ++k) {
+          const auto i = static_cast<size_t>(n * f.K + k);
+          exact += X(m, k) * scale * w8_[i];
+          // The float kernels sum codes centred on 8 and the rest of the offset apart; integer sums are exact.
+          absolute += std::fabs(X(m, k) * scale) * (level == AccuracyLevel::kFloat ? centred_[i] : std::abs(w8_[i]));
+          stepped += step * std::fabs(scale * w8_[i]);
+        }
+        absolute += stepped;
+        for (int64_t j = 0; j < spec_.rank; ++j) {
+          for (int64_t k = 0; k < f.K; ++k) {
+            const double term = X(m, k) * static_cast<double>(Load(low_rank_a_, k * spec_.rank + j)) *
+                                static_cast<double>(Load(low_rank_b_, j * f.N + n));
+            exact += term;
+            absolute += std::fabs(term);
+          }
+        }
+        if (spec_.bias) {
+          exact += static_cast<double>(Load(bias_, n));
+          absolute += std::fabs(static_cast<double>(Load(bias_, n)));
+        }
+        double bound = FloatBound(f.K + spec_.rank, absolute) + (0.5 + 2 * kStepSlack) * stepped;
+        if (spec_.type == ScalarType::kFloat16) bound += HalfBound(std::fabs(exact) + bound);
+        errors += !(std::fabs(static_cast<double>(y[static_cast<size_t>(m * f.N + n)]) - exact) <= bound);
+      }
+    }
+    return errors;
+  }
+
+ private:
+  int64_t Bytes() const { return spec_.type == ScalarType::kFloat16 ? 2 : 4; }
+  GuardedBuffer Buffer(int64_t bytes) const {
+    return GuardedBuffer(static_cast<size_t>(bytes), spec_.placement, spec_.offset);
+  }
+
+  void Store(const GuardedBuffer& buffer, int64_t i, float value) {
+    const uint16_t half = FloatToHalf(value);
+    if (spec_.type == ScalarType::kFloat16) std::memcpy(buffer.data() + 2 * i, &half, 2);
+    if (spec_.type == ScalarType::kFloat32) std::memcpy(buffer.data() + 4 * i, &value, 4);
+  }
+
+  float Load(const GuardedBuffer& buffer, int64_t i) const {
+    uint16_t half = 0;
+    float value = 0;
+    if (spec_.type == ScalarType::kFloat16) std::memcpy(&half, buffer.data() + 2 * i, 2);
+    if (spec_.type == ScalarType::kFloat32) std::memcpy(&value, buffer.data() + 4 * i, 4);
+    return spec_.type == ScalarType::kFloat16 ? HalfToFloat(half) : value;
+  }
+
+  double X(int64_t m, int64_t k) const { return static_cast<double>(Load(x_, m * spec_.format.K + k)); }
+
+  float Scale(int64_t n) const {
+    float scale;
+    std::memcpy(&scale, scales_.data() + 4 * n, 4);
+    return scale;
+  }
+
+  /// Tile n / 16, chunk k / 32; a lane's 16 bytes of a chunk are four words 64 bytes apart, two codes a byte.
+  uint8_t* CodeByte(int64_t n, int64_t k) const {
+    uint8_t* chunk = codes_.data() + (n / 16 * spec_.format.Chunks() + k / 32) * 256;
+    return chunk + k % 32 / 8 * 64 + n % 16 * 4 + k % 8 / 2;
+  }
+
+  void Pack() {
+    const DualFormat& f = spec_.format;
+    for (const GuardedBuffer* buffer : {&codes_, &scales_, &zero_points_, &group_scales_, &row_sums_}) {
+      std::memset(buffer->data(), 0, buffer->size());
+    }
+    std::uniform_real_distribution<float> magnitude(0.0005f, 0.002f);
+    for (int64_t n = 0; n < f.N; ++n) {
+      const float scale = magnitude(random_);
+      std::memcpy(scales_.data() + 4 * n, &scale, 4);
+      int32_t row_sum = 0;
+      for (int64_t g = 0; g < f.Groups(); ++g) {
+        // Every code of a group stands for an int8: -z >= -127 and 15 s - z <= 127.
+        const int s = spec_.extreme ? 16 : 1 + static_cast<int>(random_() % 16);
+        const int least = 15 * s - 127;
+        const int z = spec_.extreme ? 113 : least + static_cast<int>(random_() % static_cast<unsigned>(128 - least));
+        const int64_t index = (n / 16 * f.Groups() + g) * 16 + n % 16;
+        group_scales_.data()[index] = static_cast<uint8_t>(s);
+        zero_points_.data()[index] = static_cast<uint8_t>(z);
+        for (int64_t k = g * f.block; k < std::min(f.K, (g + 1) * f.block); ++k) {
+          const int q = spec_.extreme ? 15 : static_cast<int>(random_() % 16);
+          *CodeByte(n, k) |= static_cast<uint8_t>(q << (k % 2 * 4));
+          w8_[static_cast<size_t>(n * f.K + k)] = s * q - z;
+          row_sum += s * q - z;
+          centred_[static_cast<size_t>(n * f.K + k)] = s * std::abs(q - 8) + std::abs(8 * s - z);
+        }
+      }
+      std::memcpy(row_sums_.data() + 4 * n, &row_sum, 4);
+    }
+  }
+
+  Spec spec_;
+  std::mt19937 random_;
+  std::vector<int> w8_;       // [N, K]
+  std::vector<int> centred_;  // [N, K]: the two parts that a float kernel sums, by magnitude
+  GuardedBuffer codes_, scales_, zero_points_, group_scales_, row_sums_, x_, y_, bias_, low_rank_a_, low_rank_b_;
+};
+
+class DualTest : public ::testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    const auto& isas = SupportedIsas();
+    if (std::ranges::find(isas, GetParam()) == isas.end()) {
+      GTEST_SKIP() << "this processor has no " << IsaName(GetParam());
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Isa, DualTest, ::testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
+                         [](const auto& info) { return std::string(IsaName(info.param)); });
+
+template <typename Test>
+void ForEachSpec(const Test& test) {
+  constexpr int64_t kM[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 25, 40};
+  constexpr int64_t kN[] = {1, 15, 16, 17, 33, 48, 83};
+  constexpr int64_t kK[] = {1, 15, 16, 17, 31, 33, 64, 172, 129, 300, 576};
+  for (size_t i = 0; i < 165; ++i) {
+    Spec spec;
+    spec.format = {.N = kN[i % 7], .K = kK[i % 11], .block = int64_t{32} << i % 4};
+    spec.M = kM[i % 15];
+    spec.type = i % 4 == 3 ? ScalarType::kFloat16 : ScalarType::kFloat32;
+    spec.bias = i % 5 == 2;
+    spec.rank = i % 13 == 4 ? 3 : 0;
+    spec.seed = static_cast<uint32_t>(i + 1);
+    spec.placement = i % 2 == 0 ? Placement::kEnd : Placement::kBegin;
+    spec.offset = i * 7 % 64;
+    SCOPED_TRACE(spec.Describe());
+    test(spec);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST_P(DualTest, MeetsTheBound) {
+  ForEachSpec([](const Spec& spec) {
+    Problem problem(spec);
+    for (const AccuracyLevel level : kLevels) EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), level), level), 0);
+  });
+}
+
+TEST_P(DualTest, ExactActivationsMeetTheFloatBoundAtTheInt8Level) {
+  ForEachSpec([](Spec spec) {
+    spec.exact_activations = true;
+    Problem problem(spec);
+    EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), AccuracyLevel::kInt8), AccuracyLevel::kInt8), 0);
+  });
+}
+
+TEST_P(DualTest, Int8LevelGivesTheReferenceBits) {
+  ForEachSpec([](const Spec& spec) {
+    Problem problem(spec);
+    EXPECT_EQ(problem.Run(GetParam(), AccuracyLevel::kInt8), problem.Run(Isa::kReference, AccuracyLevel::kInt8));
+  });
+}
+
+// Sums near the ends of 32 bits, at the largest K that the format permits: activations that are all alike become 254
+// steps, and 127 * 254 * 65536 = 2114060288.
+TEST_P(DualTest, LargestSumsFit) {
+  for (const int64_t M : {1, 2, 3, 4, 12}) {
+    Spec spec;
+    spec.format = {.N = 1, .K = M == 1 ? dual::kMaxK : 512, .block = 256};
+    spec.M = M;
+    spec.extreme = true;
+    spec.exact_activations = true;
+    SCOPED_TRACE(spec.Describe());
+    Problem problem(spec);
+    for (int64_t m = 0; m < M; ++m) {
+      for (int64_t k = 0; k < spec.format.K; ++k) problem.SetActivation(m, k, m % 2 == 0 ? 127.0f : -127.0f);
+    }
+    EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), AccuracyLevel::kInt8), AccuracyLevel::kInt8), 0);
+  }
+}
+
+TEST_P(DualTest, OneWrongBitIsNoticed) {
+  for (const AccuracyLevel level : kLevels) {
+    Spec spec;
+    spec.format = {.N = 33, .K = 172, .block = 32};
+    spec.M = 3;
+    spec.exact_activations = true;
+    Problem problem(spec);
+    for (int64_t m = 0; m < spec.M; ++m) problem.SetActivation(m, 167, -127.0f);
+    ASSERT_EQ(problem.CountErrors(problem.Run(GetParam(), level), level), 0);
+    problem.FlipTopBit(32, 167);
+    EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), level), level), spec.M);
+  }
+}
+
+TEST_P(DualTest, SameBitsForAnyNumberOfThreads) {
+  for (const int64_t M : {1, 7, 40}) {
+    for (const AccuracyLevel level : kLevels) {
+      if (GetParam() == Isa::kReference && M > 7) continue;  // the same driver, and slow
+      Spec spec;
+      spec.format = {.N = 1000, .K = 300, .block = 64};
+      spec.M = M;
+      spec.bias = true;
+      spec.rank = 2;
+      Problem problem(spec);
+      const std::vector<float> serial = problem.Run(GetParam(), level);
+      for (const int hint : {0, 2, 8}) {
+        ThreadPool pool(3, hint);
+        EXPECT_EQ(problem.Run(GetParam(), level, pool.parallel()), serial) << spec.Describe() << ", hint " << hint;
+        if (M > 1) {
+          EXPECT_GT(pool.largest_count(), 1u) << "the work was not cut";
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DualTest, RowsDoNotDependOnTheirNeighboursAtTheInt8Level) {
+  Spec spec;
+  spec.format = {.N = 40, .K = 300, .block = 128};
+  spec.M = 29;
+  Problem many(spec);
+  const std::vector<float> all = many.Run(GetParam(), AccuracyLevel::kInt8);
+  spec.M = 1;
+  Problem one(spec);  // the same seed: its row is the first of `many`
+  EXPECT_EQ(std::vector<float>(all.begin(), all.begin() + 40), one.Run(GetParam(), AccuracyLevel::kInt8));
+}
+
+TEST_P(DualTest, NonFiniteActivationsStayInTheirRow) {
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const int64_t M : {1, 3, 30}) {
+      for (const AccuracyLevel level : kLevels) {
+        Spec spec;
+        spec.format = {.N = 33, .K = 172, .block = 32};
+        spec.M = M;
+        Problem problem(spec);
+        const std::vector<float> clean = problem.Run(GetParam(), level);
+        problem.SetActivation(M / 2, 170, value);
+        const std::vector<float> y = problem.Run(GetParam(), level);
+        for (size_t i = 0; i < y.size(); ++i) {
+          if (static_cast<int64_t>(i) / 33 != M / 2) {
+            EXPECT_EQ(y[i], clean[i]);
+          } else if (problem.Weight(static_cast<int64_t>(i) % 33, 170) != 0 || level == AccuracyLevel::kInt8) {
+            EXPECT_FALSE(std::isfinite(y[i])) << value << ", M " << M;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DualTest, ZeroAndTinyActivations) {
+  for (const float value : {0.0f, 1e-41f, 1e-30f, 3e38f}) {
+    Spec spec;
+    spec.format = {.N = 16, .K = 64, .block = 32};
+    Problem problem(spec);
+    for (int64_t k = 0; k < 64; ++k) problem.SetActivation(0, k, k == 5 ? value : 0.0f);
+    for (const float y : problem.Run(GetParam(), AccuracyLevel::kInt8)) EXPECT_TRUE(std::isfinite(y));
+  }
+}
+
+TEST_P(DualTest, NoRowsTouchNothing) {
+  const DualFormat format{.N = 16, .K = 32, .block = 32};
+  for (const AccuracyLevel level : kLevels) {
+    DualGrainedMatMul::Create(format, level, GetParam())
+        .Run({.format = format}, {}, nullptr, nullptr, ScalarType::kFloat32, 0, {}, {});
+  }
+}
+
+TEST(DualRows, UnpackGivesTheWeights) {
+  ForEachSpec([](const Spec& spec) {
+    Problem problem(spec);
+    std::vector<float> w(static_cast<size_t>(spec.format.N * spec.format.K));
+    Unpack(problem.Weights(), w.data());
+    for (int64_t n = 0; n < spec.format.N; ++n) {
+      for (int64_t k = 0; k < spec.format.K; ++k) {
+        EXPECT_EQ(w[static_cast<size_t>(n * spec.format.K + k)], static_cast<float>(problem.Weight(n, k)));
+      }
+    }
+  });
+}
+
+TEST(DualFormatTest, BadFormatsAreNamed) {
+  const auto message = [](DualFormat format) -> std::string {
+    try {
+      format.Validate();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(message({.N = 16, .K = 64, .block = 32}), "");
+  EXPECT_EQ(message({.N = 16, .K = 64, .block = 16}), "block_size is 16; permitted: 32, 64, 128, 256");
+  EXPECT_EQ(message({.N = 0, .K = 64, .block = 32}), "N is 0; permitted: 1 to 268435456");
+  EXPECT_EQ(message({.N = 1, .K = 65537, .block = 32}), "K is 65537; permitted: 1 to 65536");
+}
+
+}  // namespace
+}  // namespace ortq::testing
