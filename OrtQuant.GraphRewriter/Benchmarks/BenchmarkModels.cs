@@ -30,7 +30,7 @@ internal static class BenchmarkModels
     /// <returns>Null when that op cannot do the case.</returns>
     public static BenchmarkModel? Peer(OpBenchmarkCase test)
     {
-        if (test.Parameters is not GroupParameters group || !PeerBits.Contains(group.Bits) || !PeerGroups.Contains(group.GroupSize) ||
+        if (PeerParameters(test) is not { } group || !PeerBits.Contains(group.Bits) || !PeerGroups.Contains(group.GroupSize) ||
             (group.ZeroPoint == ZeroPointKind.Float && group.Bits != 4))
         {
             return null;
@@ -61,6 +61,14 @@ internal static class BenchmarkModels
 
         BenchmarkTensor Tensor(string name, TensorRole role, ElementType type, params long[] shape) =>
             new(name, (int)type, shape, Data(role, type, shape.Aggregate(1L, (product, size) => product * size), test, random));
+    }
+
+    /// <summary>The parameters of scheme group that stand for those of another: as many bits, as large groups, integer zero points.</summary>
+    private static GroupParameters? PeerParameters(OpBenchmarkCase test)
+    {
+        if (test.Parameters is GroupParameters own) return own;
+        var json = test.Scheme.ToJson(test.Parameters);
+        return (json["bits"], json["group_size"]) is ({ } bits, { } size) ? new GroupParameters((int)bits, (int)size) : null;
     }
 
     private static byte[] Data(TensorRole role, ElementType type, long count, OpBenchmarkCase test, Random random)

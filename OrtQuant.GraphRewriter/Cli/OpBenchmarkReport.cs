@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Benchmarks;
-using OrtQuant.Schemes.Group;
 
 namespace OrtQuant.GraphRewriter.Cli;
 
@@ -88,13 +87,13 @@ internal sealed class OpBenchmarkReport(Machine machine, string isa, IReadOnlyLi
 
     private JsonNode ToJson(OpBenchmarkRow row)
     {
-        var group = (GroupParameters)row.Case.Parameters;
+        var parameters = row.Case.Scheme.ToJson(row.Case.Parameters);
         return new JsonObject
         {
             ["op"] = row.Case.Scheme.Op.Name,
-            ["bits"] = group.Bits,
-            ["group"] = group.GroupSize,
-            ["zero_point"] = group.ZeroPoint.ToString().ToLowerInvariant(),
+            ["bits"] = parameters["bits"]?.DeepClone(),
+            ["group"] = parameters["group_size"]?.DeepClone(),
+            ["zero_point"] = parameters["zero_point"]?.DeepClone(),
             ["dtype"] = TypeName(row.Case.Type),
             ["accuracy_level"] = row.Case.AccuracyLevel,
             ["m"] = row.Case.M,

@@ -26,7 +26,7 @@ internal sealed class PlanArguments
     private readonly Option<string> _scheme = OneOf("--scheme", "group", "How weights are held", [.. SchemeCatalog.All.Select(scheme => scheme.Name)]);
     private readonly AllocationArguments _allocation = new();
     private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
-    private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32).");
+    private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32; scheme dual: 128).");
     private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points (8-bit weights have none anyway)." };
     private readonly Option<string?> _algorithm = OneOfOrNone(
         "--algorithm", "How codes and scales are chosen (default: that of --quality)", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Benchmarks;
 using OrtQuant.Schemes;
@@ -10,6 +11,13 @@ namespace OrtQuant.GraphRewriter.Cli.Commands;
 /// <summary><c>ortquant bench ops</c>: one matrix product at a time, next to ONNX Runtime's own op and the machine's limits.</summary>
 internal sealed class BenchOpsCommand : ToolCommand
 {
+    private readonly Option<string> _scheme = new("--scheme")
+    {
+        Description = "How weights are held (default: group); others than group take their own bits and group size where none are given.",
+        HelpName = string.Join('|', SchemeCatalog.All.Select(scheme => scheme.Name)),
+        DefaultValueFactory = _ => GroupScheme.Instance.Name,
+    };
+
     private readonly Option<int[]> _bits = ListOption.Integers("--bits", [2, 3, 4, 8], "Widths of a code.", value => value is 2 or 3 or 4 or 8, "2, 3, 4, 8");
     private readonly Option<int[]> _groups = ListOption.Integers(
         "--group-size", [32, 128], "Group sizes; -1 is a whole row.", value => value == -1 || (value >= 16 && int.IsPow2(value)), "powers of two from 16 on, -1");
@@ -42,9 +50,10 @@ internal sealed class BenchOpsCommand : ToolCommand
             "Measure single matrix products beside com.microsoft::MatMulNBits and the machine's roofline.",
             "ortquant bench ops --bits 4 --group-size 32 --m 1,16,512 --threads 1,2",
             "ortquant bench ops --shape 4096x11008 --accuracy-level 1,4 --json",
+            "ortquant bench ops --scheme dual --group-size 64,128 --m 1,512",
             "ortquant bench ops --markdown docs/benchmarks/cpu.md")
     {
-        foreach (var option in (ReadOnlySpan<Option>)[_bits, _groups, _m, _shapes, _zeroPoints, _types, _levels, _threads, _repeat, _isa, _markdown])
+        foreach (var option in (ReadOnlySpan<Option>)[_scheme, _bits, _groups, _m, _shapes, _zeroPoints, _types, _levels, _threads, _repeat, _isa, _markdown])
         {
             Options.Add(option);
         }
@@ -98,18 +107,53 @@ internal sealed class BenchOpsCommand : ToolCommand
         return [.. rooflines];
     }
 
-    private List<OpBenchmarkCase> Cases(ParseResult arguments) =>
+    private List<OpBenchmarkCase> Cases(ParseResult arguments)
+    {
+        try
+        {
+            var scheme = SchemeCatalog.Get(arguments.GetValue(_scheme)!);
+            return Cases(arguments, scheme, scheme is GroupScheme ? GroupParameters(arguments) : OtherParameters(arguments, scheme));
+        }
+        catch (OrtQuantException exception)
+        {
+            throw new UsageException(exception.Message);
+        }
+    }
+
+    private List<OpBenchmarkCase> Cases(ParseResult arguments, IWeightScheme scheme, IReadOnlyList<SchemeParameters> parameters) =>
     [
         .. from threads in arguments.GetValue(_threads)!
            from type in arguments.GetValue(_types)!
            from level in arguments.GetValue(_levels)!
            from shape in arguments.GetValue(_shapes)!
-           from bits in arguments.GetValue(_bits)!
+           from held in parameters
+           from m in arguments.GetValue(_m)!
+           select new OpBenchmarkCase(scheme, held, shape, m, type, level, threads),
+    ];
+
+    private List<SchemeParameters> GroupParameters(ParseResult arguments) =>
+    [
+        .. from bits in arguments.GetValue(_bits)!
            from size in arguments.GetValue(_groups)!
            from zeroPoint in arguments.GetValue(_zeroPoints)!
-           from m in arguments.GetValue(_m)!
-           select new OpBenchmarkCase(GroupScheme.Instance, new GroupParameters(bits, size, zeroPoint), shape, m, type, level, threads),
+           select new GroupParameters(bits, size, zeroPoint),
     ];
+
+    private List<SchemeParameters> OtherParameters(ParseResult arguments, IWeightScheme scheme)
+    {
+        return [.. from bits in Given(_bits) from size in Given(_groups) select scheme.Parse(Json(bits, size))];
+
+        IEnumerable<int?> Given(Option<int[]> option) =>
+            arguments.GetResult(option) is { Implicit: false } ? arguments.GetValue(option)!.Select(value => (int?)value) : [null];
+
+        static JsonObject Json(int? bits, int? size)
+        {
+            var json = new JsonObject();
+            if (bits is { } width) json["bits"] = width;
+            if (size is { } group) json["group_size"] = group;
+            return json;
+        }
+    }
 
     private static WeightShape ParseShape(string text) =>
         text.Split('x') is [var k, var n] &&
