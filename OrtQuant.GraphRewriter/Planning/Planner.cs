@@ -303,7 +303,8 @@ internal sealed class Planner
         return packed >= original ? $"weight {matrix.Shape} is too small: {packed} bytes packed, {original} as it is" : null;
     }
 
-    private bool IsHeld(WeightShape shape, SchemeParameters parameters) => _scheme.Tensors(shape, parameters).All(tensor => tensor.ByteLength <= LargestTensor);
+    private static bool IsHeld(string scheme, WeightShape shape, SchemeParameters parameters) =>
+        SchemeCatalog.Get(scheme).Tensors(shape, parameters).All(tensor => tensor.ByteLength <= LargestTensor);
 
     private static SkippedNode Skip(OnnxNode node, string reason) => new(node.DisplayName(), node.OpType, reason);
 
@@ -317,7 +318,7 @@ internal sealed class Planner
         return candidates
             .GroupBy(candidate => (candidate.Linear.X, candidate.Linear.Node.Graph, candidate.Matched.Matrix.Type, candidate.Matched.Matrix.Shape.K,
                 candidate.Planned!.Scheme, candidate.Planned.Parameters, candidate.Planned.Algorithm, candidate.Planned.AccuracyLevel))
-            .Where(group => group.Count() > 1 && IsHeld(new WeightShape(group.Sum(candidate => candidate.Matched.Matrix.Shape.N), group.Key.K), group.Key.Parameters))
+            .Where(group => group.Count() > 1 && IsHeld(group.Key.Scheme, new WeightShape(group.Sum(candidate => candidate.Matched.Matrix.Shape.N), group.Key.K), group.Key.Parameters))
             .Select(group => new MergeLinears([.. group.Select(candidate => candidate.Matched.Name)]));
     }
 }
