@@ -179,6 +179,9 @@ internal sealed class Calibrator : IDisposable
                 if (quantizes) Quantize(input);
                 gathered.Add((input, statistics with { Gram = default, CrossGram = default }));
             }
+
+            // Matrices of K x K are large objects, which are collected rarely where memory is plenty; the next segment makes its own.
+            if (products is not null) GC.Collect();
         }
 
         return gathered;
