@@ -74,7 +74,7 @@ public sealed class DualScheme : IWeightScheme
     {
         var own = grid as DualGrid
             ?? throw new ArgumentException($"grid is a {grid.GetType().Name}; scheme '{Name}' encodes its own grids", nameof(grid));
-        CheckLengths(own.Geometry, [.. tensors.Select(tensor => tensor.Length)]);
+        SchemeArguments.CheckLengths(own.Geometry.Tensors(), own.Geometry.Parameters, tensors.Select(tensor => tensor.Length));
         DualCodec.Encode(own, tensors, threads);
     }
 
@@ -82,7 +82,7 @@ public sealed class DualScheme : IWeightScheme
     public IWeightGrid Read(IReadOnlyList<ReadOnlyMemory<byte>> tensors, WeightShape shape, SchemeParameters parameters, int threads = 0)
     {
         var geometry = new DualGeometry(shape, Cast(parameters));
-        CheckLengths(geometry, [.. tensors.Select(tensor => tensor.Length)]);
+        SchemeArguments.CheckLengths(geometry.Tensors(), geometry.Parameters, tensors.Select(tensor => tensor.Length));
         return DualCodec.Read(geometry, tensors, threads);
     }
 
@@ -91,37 +91,11 @@ public sealed class DualScheme : IWeightScheme
         IReadOnlyList<ReadOnlyMemory<byte>> tensors, WeightShape shape, SchemeParameters parameters, long n0, int count, Span<float> rows)
     {
         var geometry = new DualGeometry(shape, Cast(parameters));
-        CheckLengths(geometry, [.. tensors.Select(tensor => tensor.Length)]);
-        if (n0 < 0 || count < 0 || n0 + count > shape.N)
-        {
-            throw new ArgumentOutOfRangeException(nameof(n0), $"rows {n0} to {n0 + count - 1} of a weight of shape {shape}");
-        }
-
-        if (rows.Length != count * shape.K)
-        {
-            throw new ArgumentException($"length is {rows.Length}; it must be {count * shape.K}", nameof(rows));
-        }
-
+        SchemeArguments.CheckLengths(geometry.Tensors(), geometry.Parameters, tensors.Select(tensor => tensor.Length));
+        SchemeArguments.CheckRows(shape, n0, count, rows);
         DualCodec.DecodeRows(geometry, tensors, n0, count, rows);
     }
 
     private static DualParameters Cast(SchemeParameters parameters) => parameters as DualParameters
         ?? throw new ArgumentException($"parameters are {parameters.GetType().Name}; scheme 'dual' takes {nameof(DualParameters)}", nameof(parameters));
-
-    private static void CheckLengths(DualGeometry geometry, IReadOnlyList<int> lengths)
-    {
-        var specs = geometry.Tensors();
-        if (lengths.Count != specs.Count)
-        {
-            throw new OrtQuantException($"there are {lengths.Count} tensors; {geometry.Parameters} has {specs.Count}");
-        }
-
-        foreach (var (spec, length) in specs.Zip(lengths))
-        {
-            if (length != spec.ByteLength)
-            {
-                throw new OrtQuantException($"{spec.Input} has {length} bytes; {spec} has {spec.ByteLength}");
-            }
-        }
-    }
 }

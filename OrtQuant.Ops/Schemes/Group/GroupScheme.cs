@@ -77,7 +77,7 @@ public sealed class GroupScheme : IWeightScheme
     {
         var group = grid as GroupGrid
             ?? throw new ArgumentException($"grid is a {grid.GetType().Name}; scheme '{Name}' encodes its own grids", nameof(grid));
-        CheckLengths(group.Geometry, [.. tensors.Select(tensor => tensor.Length)]);
+        SchemeArguments.CheckLengths(group.Geometry.Tensors(), group.Geometry.Parameters, tensors.Select(tensor => tensor.Length));
         GroupCodec.Encode(group, tensors, threads);
     }
 
@@ -85,7 +85,7 @@ public sealed class GroupScheme : IWeightScheme
     public IWeightGrid Read(IReadOnlyList<ReadOnlyMemory<byte>> tensors, WeightShape shape, SchemeParameters parameters, int threads = 0)
     {
         var geometry = new GroupGeometry(shape, Cast(parameters));
-        CheckLengths(geometry, [.. tensors.Select(tensor => tensor.Length)]);
+        SchemeArguments.CheckLengths(geometry.Tensors(), geometry.Parameters, tensors.Select(tensor => tensor.Length));
         return GroupCodec.Read(geometry, tensors, threads);
     }
 
@@ -94,39 +94,13 @@ public sealed class GroupScheme : IWeightScheme
         IReadOnlyList<ReadOnlyMemory<byte>> tensors, WeightShape shape, SchemeParameters parameters, long n0, int count, Span<float> rows)
     {
         var geometry = new GroupGeometry(shape, Cast(parameters));
-        CheckLengths(geometry, [.. tensors.Select(tensor => tensor.Length)]);
-        if (n0 < 0 || count < 0 || n0 + count > shape.N)
-        {
-            throw new ArgumentOutOfRangeException(nameof(n0), $"rows {n0} to {n0 + count - 1} of a weight of shape {shape}");
-        }
-
-        if (rows.Length != count * shape.K)
-        {
-            throw new ArgumentException($"length is {rows.Length}; it must be {count * shape.K}", nameof(rows));
-        }
-
+        SchemeArguments.CheckLengths(geometry.Tensors(), geometry.Parameters, tensors.Select(tensor => tensor.Length));
+        SchemeArguments.CheckRows(shape, n0, count, rows);
         GroupCodec.DecodeRows(geometry, tensors, n0, count, rows);
     }
 
     private static GroupParameters Cast(SchemeParameters parameters) => parameters as GroupParameters
         ?? throw new ArgumentException($"parameters are {parameters.GetType().Name}; scheme 'group' takes {nameof(GroupParameters)}", nameof(parameters));
-
-    private static void CheckLengths(GroupGeometry geometry, IReadOnlyList<int> lengths)
-    {
-        var specs = geometry.Tensors();
-        if (lengths.Count != specs.Count)
-        {
-            throw new OrtQuantException($"there are {lengths.Count} tensors; {geometry.Parameters} has {specs.Count}");
-        }
-
-        foreach (var (spec, length) in specs.Zip(lengths))
-        {
-            if (length != spec.ByteLength)
-            {
-                throw new OrtQuantException($"{spec.Input} has {length} bytes; {spec} has {spec.ByteLength}");
-            }
-        }
-    }
 
     private static List<SchemeParameters> CreateSamples()
     {
