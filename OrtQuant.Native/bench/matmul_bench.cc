@@ -21,8 +21,8 @@
 
 #include "bench/peer.h"
 #include "core/half.h"
-#include "core/matmul.h"
 #include "core/roofline.h"
+#include "schemes/group/matmul.h"
 
 namespace ortq::bench {
 namespace {

@@ -5,8 +5,6 @@
 namespace ortq {
 namespace {
 
-using group::kStepDepth;
-
 bool IsAligned(const void* data, size_t alignment) {
   return reinterpret_cast<uintptr_t>(data) % alignment == 0;
 }
@@ -69,7 +67,7 @@ class Preparer {
 
  private:
   void QuantizeInto(int64_t panel, int r, const float* x, uint8_t* room) const {
-    const group::Layout& layout = request_.layout;
+    const Layout& layout = request_.layout;
     const int rows = plan_.Rows(panel);
     const int64_t first = plan_.FirstRow(panel);
     uint8_t* panel_values = values_ + first * depth_;
@@ -91,7 +89,7 @@ class Preparer {
   }
 
   void CopyInto(int64_t panel, int r, const float* x) const {
-    const group::Layout& layout = request_.layout;
+    const Layout& layout = request_.layout;
     const int rows = plan_.Rows(panel);
     const int64_t first = plan_.FirstRow(panel);
     float* values = float_values_ + first * depth_;
@@ -146,13 +144,13 @@ const float* FloatInputs::Tensor(const void* data, int64_t count, CallBuffers& b
   return Row(data, 0, count, in_place ? nullptr : buffers.Allocate<float>(count));
 }
 
-group::Int8Panel Activations::Int8(int64_t panel, const group::Layout& layout) const {
+Int8Panel Activations::Int8(int64_t panel, const Layout& layout) const {
   const int64_t first = plan.FirstRow(panel);
   return {plan.Rows(panel), values + first * layout.steps * kStepDepth, scales + first * layout.blocks,
           offsets + first * layout.blocks};
 }
 
-group::FloatPanel Activations::Float(int64_t panel, const group::Layout& layout) const {
+FloatPanel Activations::Float(int64_t panel, const Layout& layout) const {
   const int64_t first = plan.FirstRow(panel);
   return {plan.Rows(panel), float_values + first * layout.steps * kStepDepth, sums + first * layout.blocks};
 }

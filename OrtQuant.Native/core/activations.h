@@ -6,8 +6,8 @@
 
 #include "core/buffer.h"
 #include "core/parallel.h"
+#include "core/tile_kernels.h"
 #include "core/types.h"
-#include "schemes/group/kernels.h"
 
 namespace ortq {
 
@@ -25,7 +25,7 @@ struct PanelPlan {
 /// float32 views of the call's inputs, whatever their type and alignment.
 class FloatInputs {
  public:
-  FloatInputs(const group::KernelSet& kernels, ScalarType type) : kernels_(kernels), type_(type) {}
+  FloatInputs(const KernelSet& kernels, ScalarType type) : kernels_(kernels), type_(type) {}
 
   /// count elements from index begin; `room` is used when the data cannot be read in place.
   const float* Row(const void* data, int64_t begin, int64_t count, float* room) const;
@@ -33,7 +33,7 @@ class FloatInputs {
   const float* Tensor(const void* data, int64_t count, CallBuffers& buffers) const;
 
  private:
-  const group::KernelSet& kernels_;
+  const KernelSet& kernels_;
   ScalarType type_;
 };
 
@@ -47,13 +47,13 @@ struct Activations {
   const float* sums = nullptr;
   const float* low_rank = nullptr;  ///< X . A, [M, rank]
 
-  group::Int8Panel Int8(int64_t panel, const group::Layout& layout) const;
-  group::FloatPanel Float(int64_t panel, const group::Layout& layout) const;
+  Int8Panel Int8(int64_t panel, const Layout& layout) const;
+  FloatPanel Float(int64_t panel, const Layout& layout) const;
 };
 
 struct ActivationRequest {
-  const group::KernelSet& kernels;
-  const group::Layout& layout;
+  const KernelSet& kernels;
+  const Layout& layout;
   AccuracyLevel level;
   ScalarType type;
   const void* x;

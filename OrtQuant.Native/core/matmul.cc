@@ -17,15 +17,6 @@
 namespace ortq {
 namespace {
 
-using group::FloatPanel;
-using group::Int8Panel;
-using group::KernelSet;
-using group::kPanelOutputs;
-using group::kStepDepth;
-using group::kUnitTiles;
-using group::Layout;
-using group::TileWeights;
-
 constexpr int kMaxPanelRows = 16;
 /// Rows of activations kept in the L2 cache while weights stream past them.
 constexpr int64_t kRowBlockBytes = 384 * 1024;
@@ -248,48 +239,6 @@ void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const 
   });
 }
 
-MatMulNBits MatMulNBits::Create(const GroupFormat& format, AccuracyLevel level, Isa isa) {
-  format.Validate();
-  std::string name = std::string(IsaName(isa)) + (level == AccuracyLevel::kInt8 ? " int8 " : " float ") +
-                     std::to_string(format.bits) + "-bit";
-  return MatMulNBits(TiledMatMul(group::KernelsFor(isa), group::MakeLayout(format), format.N, level, std::move(name)));
-}
-
-void MatMulNBits::Run(const GroupWeights& weights, const Epilogue& epilogue, const void* x, void* y, ScalarType type,
-                      int64_t M, const ParallelFor& parallel, const Scratch& scratch) const {
-  matmul_.Run(
-      {weights.codes, static_cast<const uint8_t*>(weights.scales), static_cast<const uint8_t*>(weights.zero_points)},
-      epilogue, x, y, type, M, parallel, scratch);
-}
-
-namespace group {
-
-Layout MakeLayout(const GroupFormat& format) {
-  Layout layout{};
-  layout.bits = format.bits;
-  layout.half_scales = format.scale_type == ScalarType::kFloat16;
-  layout.half_zero_points = format.zp_type == ScalarType::kFloat16;
-  layout.zero_point_bits = format.ZeroPointBits();
-  layout.zp = format.zp;
-  layout.K = format.K;
-  layout.steps = (format.K + kStepDepth - 1) / kStepDepth;
-  // One group has the whole row, whose length need not be a multiple of anything; several have a power of two each.
-  const bool one_group = format.Groups() == 1;
-  const int64_t group_steps = one_group ? layout.steps : format.block / kStepDepth;
-  layout.block_steps = one_group ? kMaxBlockSteps : std::min<int64_t>(kMaxBlockSteps, group_steps);
-  layout.blocks = (layout.steps + layout.block_steps - 1) / layout.block_steps;
-  layout.blocks_per_group = one_group ? layout.blocks : group_steps / layout.block_steps;
-  layout.groups = format.Groups();
-  layout.tile_code_bytes = format.Chunks() * 64 * format.bits;
-  layout.group_scale_bytes = kTileOutputs * (layout.half_scales ? 2 : 4);
-  layout.tile_scale_bytes = layout.groups * layout.group_scale_bytes;
-  layout.group_zero_point_bytes = kTileOutputs * (layout.half_zero_points ? 2 : 4);
-  layout.tile_zero_point_bytes = format.zp == ZeroPointKind::kInteger ? format.ZeroPointCount() / format.Tiles()
-                                                                      : layout.groups * layout.group_zero_point_bytes;
-  SetStepOrder(layout);
-  return layout;
-}
-
 void SetStepOrder(Layout& layout) {
   const int fields = layout.bits == 3 ? 4 : 8 / layout.bits;
   for (int p = 0; p < kStepDepth; ++p) {
@@ -298,19 +247,18 @@ void SetStepOrder(Layout& layout) {
   }
 }
 
-const KernelSet& KernelsFor(Isa isa) {
-  ParseIsa(IsaName(isa));
+const KernelSet& KernelSets::For(Isa isa) const {
+  ParseIsa(IsaName(isa));  // throws where it is not supported
   switch (isa) {
 #if defined(ORTQUANT_X86_KERNELS)
     case Isa::kAvx512:
-      return Avx512Kernels();
+      return avx512();
     case Isa::kAvx2:
-      return Avx2Kernels();
+      return avx2();
 #endif
     default:
-      return ReferenceKernels();
+      return reference();
   }
 }
 
-}  // namespace group
 }  // namespace ortq

@@ -13,6 +13,12 @@ enum class ScalarType { kFloat32 = 1, kUint8 = 2, kFloat16 = 10 };
 /// The numbers are those of the attribute `accuracy_level`.
 enum class AccuracyLevel { kFloat = 1, kInt8 = 4 };
 
+/// What is subtracted from the codes of a group.
+enum class ZeroPointKind { kNone, kInteger, kFloat };
+
+/// Outputs whose weights are interleaved: one AVX-512 register of 32-bit lanes.
+inline constexpr int64_t kTileOutputs = 16;
+
 /// Runs body(arg, i) for i in [0, count), in any order and on any thread, and returns when all are done.
 struct ParallelFor {
   void* context = nullptr;

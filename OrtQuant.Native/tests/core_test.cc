@@ -37,7 +37,7 @@ TEST(Half, EveryHalfSurvivesTheRoundTripInEveryKernelSet) {
   std::vector<uint16_t> halves(1 << 16);
   for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
   for (const Isa isa : SupportedIsas()) {
-    const group::KernelSet& kernels = group::KernelsFor(isa);
+    const KernelSet& kernels = group::KernelsFor(isa);
     std::vector<float> floats(halves.size());
     std::vector<uint16_t> back(halves.size());
     const auto count = static_cast<int64_t>(halves.size());

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/matmul.h"
+#include "schemes/group/matmul.h"
 #include "tests/guarded_buffer.h"
 
 namespace ortq::testing {

@@ -14,16 +14,10 @@ namespace ortq::dual {
 namespace {
 
 using group::Codes;
-using group::Int8Panel;
 using group::kMaxFloatRows;
 using group::kMaxInt8Rows;
-using group::kPanelOutputs;
-using group::kStepDepth;
-using group::kUnitTiles;
-using group::Layout;
 using group::Load;
 using group::LoadBytes;
-using group::TileWeights;
 
 constexpr int kBlockScale = 16;  // bytes from one group of a tile to the next
 
@@ -178,12 +172,12 @@ void Dequantize(const Layout& layout, const TileWeights (&tiles)[2], int64_t ste
 
 /// Few rows at the float level: the same dequantized panel, a stretch of K that fits the L1 cache at a time.
 template <int Rows>
-void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const group::FloatPanel& panel, float* y,
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
                 int64_t y_stride) {
   constexpr int64_t kSteps = 8;
   alignas(32) float w[kSteps * kStepDepth * kPanelOutputs];
   alignas(32) float room[Rows * kPanelOutputs];
-  const group::PanelGemmKernel gemm = group::Avx2Kernels().panel_gemm(Rows);
+  const PanelGemmKernel gemm = group::Avx2Kernels().panel_gemm(Rows);
   for (int t = 0; t < tiles; t += 2) {
     const bool pair = t + 1 < tiles;
     const TileWeights two[2] = {TileAt(layout, first, t), TileAt(layout, first, pair ? t + 1 : t)};
@@ -266,25 +260,25 @@ void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&step_
   sums[g] = -zero_point;  // the driver negates
 }
 
-group::Int8Kernel SelectInt8(int, int rows) {
-  static constexpr group::Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<1>, Int8Tiles<2>, Int8Tiles<3>, Int8Tiles<4>};
+Int8Kernel SelectInt8(int, int rows) {
+  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<1>, Int8Tiles<2>, Int8Tiles<3>, Int8Tiles<4>};
   return kByRows[rows - 1];
 }
 
-group::FloatKernel SelectFloat(int, int rows) {
-  static constexpr group::FloatKernel kByRows[kMaxFloatRows] = {FloatTiles<1>, FloatTiles<2>, FloatTiles<3>,
-                                                                FloatTiles<4>, FloatTiles<5>, FloatTiles<6>};
+FloatKernel SelectFloat(int, int rows) {
+  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTiles<1>, FloatTiles<2>, FloatTiles<3>,
+                                                         FloatTiles<4>, FloatTiles<5>, FloatTiles<6>};
   return kByRows[rows - 1];
 }
 
 }  // namespace
 
-const group::KernelSet& Avx2Kernels() {
-  static const group::KernelSet kernels = [] {
-    group::KernelSet set = group::Avx2Kernels();
+const KernelSet& Avx2Kernels() {
+  static const KernelSet kernels = [] {
+    KernelSet set = group::Avx2Kernels();
     set.int8_kernel = SelectInt8;
     set.float_kernel = SelectFloat;
-    set.dequantize = [](int) -> group::DequantizeKernel { return Dequantize; };
+    set.dequantize = [](int) -> DequantizeKernel { return Dequantize; };
     set.quantize_row = QuantizeRow;
     return set;
   }();

@@ -15,15 +15,10 @@ namespace {
 
 using group::BroadcastQuad;
 using group::Codes;
-using group::Int8Panel;
 using group::kMaxFloatRows;
 using group::kMaxInt8Rows;
-using group::kPanelOutputs;
-using group::kStepDepth;
 using group::kTilesAtOnce;
-using group::Layout;
 using group::LoadBytes;
-using group::TileWeights;
 
 constexpr int kBlockScale = 16;  // bytes from one group of a tile to the next
 
@@ -157,12 +152,12 @@ void Dequantize(const Layout& layout, const TileWeights (&tiles)[2], int64_t ste
 
 /// Few rows at the float level: the same dequantized panel, a stretch of K that fits the L1 cache at a time.
 template <int Rows>
-void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const group::FloatPanel& panel, float* y,
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
                 int64_t y_stride) {
   constexpr int64_t kSteps = 8;
   alignas(64) float w[kSteps * kStepDepth * kPanelOutputs];
   alignas(64) float room[Rows * kPanelOutputs];
-  const group::PanelGemmKernel gemm = group::Avx512Kernels().panel_gemm(Rows);
+  const PanelGemmKernel gemm = group::Avx512Kernels().panel_gemm(Rows);
   for (int t = 0; t < tiles; t += 2) {
     const bool pair = t + 1 < tiles;
     const TileWeights two[2] = {TileAt(layout, first, t), TileAt(layout, first, pair ? t + 1 : t)};
@@ -222,28 +217,28 @@ void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&step_
   sums[g] = -zero_point;  // the driver negates
 }
 
-group::Int8Kernel SelectInt8(int, int rows) {
-  static constexpr group::Int8Kernel kByRows[kMaxInt8Rows] = {
-      Int8Tiles<1>, Int8Tiles<2>, Int8Tiles<3>, Int8Tiles<4>,  Int8Tiles<5>,  Int8Tiles<6>,
-      Int8Tiles<7>, Int8Tiles<8>, Int8Tiles<9>, Int8Tiles<10>, Int8Tiles<11>, Int8Tiles<12>};
+Int8Kernel SelectInt8(int, int rows) {
+  static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<1>, Int8Tiles<2>,  Int8Tiles<3>,  Int8Tiles<4>,
+                                                       Int8Tiles<5>, Int8Tiles<6>,  Int8Tiles<7>,  Int8Tiles<8>,
+                                                       Int8Tiles<9>, Int8Tiles<10>, Int8Tiles<11>, Int8Tiles<12>};
   return kByRows[rows - 1];
 }
 
-group::FloatKernel SelectFloat(int, int rows) {
-  static constexpr group::FloatKernel kByRows[kMaxFloatRows] = {
-      FloatTiles<1>, FloatTiles<2>, FloatTiles<3>, FloatTiles<4>,  FloatTiles<5>,  FloatTiles<6>,
-      FloatTiles<7>, FloatTiles<8>, FloatTiles<9>, FloatTiles<10>, FloatTiles<11>, FloatTiles<12>};
+FloatKernel SelectFloat(int, int rows) {
+  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTiles<1>, FloatTiles<2>,  FloatTiles<3>,  FloatTiles<4>,
+                                                         FloatTiles<5>, FloatTiles<6>,  FloatTiles<7>,  FloatTiles<8>,
+                                                         FloatTiles<9>, FloatTiles<10>, FloatTiles<11>, FloatTiles<12>};
   return kByRows[rows - 1];
 }
 
 }  // namespace
 
-const group::KernelSet& Avx512Kernels() {
-  static const group::KernelSet kernels = [] {
-    group::KernelSet set = group::Avx512Kernels();
+const KernelSet& Avx512Kernels() {
+  static const KernelSet kernels = [] {
+    KernelSet set = group::Avx512Kernels();
     set.int8_kernel = SelectInt8;
     set.float_kernel = SelectFloat;
-    set.dequantize = [](int) -> group::DequantizeKernel { return Dequantize; };
+    set.dequantize = [](int) -> DequantizeKernel { return Dequantize; };
     set.quantize_row = QuantizeRow;
     return set;
   }();

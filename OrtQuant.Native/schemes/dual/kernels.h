@@ -11,24 +11,24 @@
 #pragma once
 
 #include "core/matmul.h"
+#include "core/tile_kernels.h"
 #include "schemes/dual/format.h"
-#include "schemes/group/kernels.h"
 
 namespace ortq::dual {
 
 /// The kernels of an instruction set that this machine supports; throws Error otherwise.
-const group::KernelSet& KernelsFor(Isa isa);
+const KernelSet& KernelsFor(Isa isa);
 
-const group::KernelSet& ReferenceKernels();
+const KernelSet& ReferenceKernels();
 #if defined(ORTQUANT_X86_KERNELS)
-const group::KernelSet& Avx2Kernels();
-const group::KernelSet& Avx512Kernels();
+const KernelSet& Avx2Kernels();
+const KernelSet& Avx512Kernels();
 #endif
 
-group::Layout MakeLayout(const DualFormat& format);
+Layout MakeLayout(const DualFormat& format);
 
 /// Tile 0 of a weight.
-group::TileWeights FirstTile(const DualWeights& weights);
+TileWeights FirstTile(const DualWeights& weights);
 
 /// One matmul with a fixed weight geometry. Immutable and safe to run from several threads at once. Results depend
 /// neither on the number of threads nor on how the work is cut, and at the int8 level not on the instruction set.

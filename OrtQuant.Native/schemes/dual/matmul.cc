@@ -10,13 +10,13 @@ DualGrainedMatMul DualGrainedMatMul::Create(const DualFormat& format, AccuracyLe
   return DualGrainedMatMul(TiledMatMul(KernelsFor(isa), MakeLayout(format), format.N, level, std::move(name)));
 }
 
-group::Layout MakeLayout(const DualFormat& format) {
-  group::Layout layout{};
+Layout MakeLayout(const DualFormat& format) {
+  Layout layout{};
   layout.bits = kBits;
   layout.zp = ZeroPointKind::kInteger;
   layout.K = format.K;
-  layout.steps = (format.K + group::kStepDepth - 1) / group::kStepDepth;
-  layout.block_steps = format.block / group::kStepDepth;
+  layout.steps = (format.K + kStepDepth - 1) / kStepDepth;
+  layout.block_steps = format.block / kStepDepth;
   layout.blocks = format.Groups() + 1;  // the last one for the zero point of the activations
   layout.blocks_per_group = 1;
   layout.groups = format.Groups();
@@ -25,27 +25,21 @@ group::Layout MakeLayout(const DualFormat& format) {
   layout.tile_zero_point_bytes = format.Groups() * kLanes;
   layout.tile_group_scale_bytes = format.Groups() * kLanes;
   layout.tile_row_sum_bytes = kLanes * static_cast<int64_t>(sizeof(int32_t));
-  group::SetStepOrder(layout);
+  SetStepOrder(layout);
   return layout;
 }
 
-group::TileWeights FirstTile(const DualWeights& weights) {
+TileWeights FirstTile(const DualWeights& weights) {
   return {weights.codes, weights.scales, reinterpret_cast<const uint8_t*>(weights.zero_points), weights.group_scales,
           weights.row_sums};
 }
 
-const group::KernelSet& KernelsFor(Isa isa) {
-  ParseIsa(IsaName(isa));
-  switch (isa) {
+const KernelSet& KernelsFor(Isa isa) {
 #if defined(ORTQUANT_X86_KERNELS)
-    case Isa::kAvx512:
-      return Avx512Kernels();
-    case Isa::kAvx2:
-      return Avx2Kernels();
+  return KernelSets{ReferenceKernels, Avx2Kernels, Avx512Kernels}.For(isa);
+#else
+  return KernelSets{ReferenceKernels}.For(isa);
 #endif
-    default:
-      return ReferenceKernels();
-  }
 }
 
 }  // namespace ortq::dual

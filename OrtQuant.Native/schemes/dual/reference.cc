@@ -5,15 +5,10 @@
 
 #include "schemes/dual/kernels.h"
 #include "schemes/group/decode.h"
+#include "schemes/group/kernels.h"
 
 namespace ortq::dual {
 namespace {
-
-using group::FloatPanel;
-using group::Int8Panel;
-using group::kStepDepth;
-using group::Layout;
-using group::TileWeights;
 
 constexpr int kLaneCount = static_cast<int>(kLanes);
 
@@ -104,11 +99,11 @@ void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&step_
 
 }  // namespace
 
-const group::KernelSet& ReferenceKernels() {
-  static const group::KernelSet kernels = [] {
-    group::KernelSet set = group::ReferenceKernels();
-    set.int8_kernel = [](int, int) -> group::Int8Kernel { return EachTile<Int8Tile, Int8Panel>; };
-    set.float_kernel = [](int, int) -> group::FloatKernel { return EachTile<FloatTile, FloatPanel>; };
+const KernelSet& ReferenceKernels() {
+  static const KernelSet kernels = [] {
+    KernelSet set = group::ReferenceKernels();
+    set.int8_kernel = [](int, int) -> Int8Kernel { return EachTile<Int8Tile, Int8Panel>; };
+    set.float_kernel = [](int, int) -> FloatKernel { return EachTile<FloatTile, FloatPanel>; };
     set.quantize_row = QuantizeRow;
     return set;
   }();

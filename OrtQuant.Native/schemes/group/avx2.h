@@ -1,5 +1,5 @@
 // AVX2 pieces that the int8 and the float kernels share (AVX2, FMA, F16C). Included by AVX2 files only; everything is
-// in an anonymous namespace for the reason given in kernels.h.
+// in an anonymous namespace for the reason given in core/tile_kernels.h.
 //
 // A tile of 16 outputs is two halves of 8, each one 256-bit register of 32-bit lanes.
 #pragma once

@@ -1,5 +1,5 @@
 // AVX-512 pieces that the int8 and the float kernels share (F, BW, VL, DQ, VNNI). Included by AVX-512 files only;
-// everything is in an anonymous namespace for the reason given in kernels.h.
+// everything is in an anonymous namespace for the reason given in core/tile_kernels.h.
 //
 // One 512-bit register is 16 outputs in 32-bit lanes: a byte vector of codes holds 4 k of each output.
 #pragma once

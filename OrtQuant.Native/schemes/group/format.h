@@ -18,9 +18,6 @@
 
 namespace ortq {
 
-enum class ZeroPointKind { kNone, kInteger, kFloat };
-
-inline constexpr int64_t kTileOutputs = 16;
 inline constexpr int64_t kChunkDepth = 32;
 
 struct GroupFormat {

@@ -1,7 +1,7 @@
 // MatMulNBits: Y = X . dequant(W)^T + bias + (X . low_rank_a) . low_rank_b.
 #include "core/matmul_op.h"
 
-#include "core/matmul.h"
+#include "schemes/group/matmul.h"
 #include "schemes/group/ops.h"
 #include "schemes/group/weights.h"
 
