@@ -9,11 +9,11 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "core/half.h"
 #include "schemes/dual/kernels.h"
-#include "tests/guarded_buffer.h"
+#include "tests/isa_test.h"
+#include "tests/matmul_inputs.h"
+#include "tests/scalars.h"
 #include "tests/thread_pool.h"
-#include "tests/tolerance.h"
 
 namespace ortq::testing {
 namespace {
@@ -21,31 +21,19 @@ namespace {
 using dual::DualFormat;
 using dual::DualGrainedMatMul;
 using dual::DualWeights;
-using Placement = GuardedBuffer::Placement;
 
-constexpr AccuracyLevel kLevels[] = {AccuracyLevel::kFloat, AccuracyLevel::kInt8};
-
-struct Spec {
+struct Spec : InputsSpec {
   DualFormat format;
-  int64_t M = 1;
-  ScalarType type = ScalarType::kFloat32;
-  bool exact_activations = false;  ///< integers, both 127 and -127 in each row: their quantization is exact
-  bool extreme = false;            ///< codes, scales and zero points that make the largest sums
-  bool bias = false;
-  int64_t rank = 0;
-  uint32_t seed = 1;
-  Placement placement = Placement::kEnd;
-  size_t offset = 0;
+  bool extreme = false;  ///< codes, scales and zero points that make the largest sums
 
   std::string Describe() const {
     std::ostringstream text;
-    text << "block " << format.block << ", X type " << static_cast<int>(type) << ", M " << M << ", N " << format.N
-         << ", K " << format.K << ", rank " << rank << ", seed " << seed << ", offset " << offset;
+    text << "block " << format.block << ", N " << format.N << ", K " << format.K << ", " << InputsSpec::Describe();
     return text.str();
   }
 };
 
-/// A random weight, packed here by the definition of the layout, random activations, and the exact product.
+/// A random weight, packed here by the definition of the layout, with its inputs.
 class Problem {
  public:
   explicit Problem(const Spec& spec)
@@ -53,26 +41,13 @@ class Problem {
         random_(spec.seed),
         w8_(static_cast<size_t>(spec.format.N * spec.format.K)),
         centred_(w8_.size()),
-        codes_(Buffer(spec.format.Tiles() * spec.format.Chunks() * 256)),
-        scales_(Buffer(spec.format.Tiles() * 64)),
-        zero_points_(Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
-        group_scales_(Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
-        row_sums_(Buffer(spec.format.Tiles() * 64)),
-        x_(Buffer(spec.M * spec.format.K * Bytes())),
-        y_(Buffer(spec.M * spec.format.N * Bytes())),
-        bias_(Buffer(spec.bias ? spec.format.N * Bytes() : 0)),
-        low_rank_a_(Buffer(spec.format.K * spec.rank * Bytes())),
-        low_rank_b_(Buffer(spec.format.N * spec.rank * Bytes())) {
+        codes_(spec.Buffer(spec.format.Tiles() * spec.format.Chunks() * 256)),
+        scales_(spec.Buffer(spec.format.Tiles() * 64)),
+        zero_points_(spec.Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
+        group_scales_(spec.Buffer(spec.format.Tiles() * spec.format.Groups() * 16)),
+        row_sums_(spec.Buffer(spec.format.Tiles() * 64)),
+        inputs_(spec, spec.format.N, spec.format.K) {
     Pack();
-    std::normal_distribution<float> normal;
-    const int64_t K = spec.format.K;
-    for (int64_t i = 0; i < spec.M * K; ++i) {
-      const int integer = i % K == 0 ? 127 : i % K == 1 ? -127 : static_cast<int>(random_() % 255) - 127;
-      Store(x_, i, spec.exact_activations ? static_cast<float>(integer) : normal(random_));
-    }
-    for (int64_t i = 0; spec.bias && i < spec.format.N; ++i) Store(bias_, i, normal(random_));
-    for (int64_t i = 0; i < K * spec.rank; ++i) Store(low_rank_a_, i, 0.1f * normal(random_));
-    for (int64_t i = 0; i < spec.format.N * spec.rank; ++i) Store(low_rank_b_, i, 0.1f * normal(random_));
   }
 
   const Spec& spec() const { return spec_; }
@@ -83,96 +58,45 @@ class Problem {
   }
 
   std::vector<float> Run(Isa isa, AccuracyLevel level, const ParallelFor& parallel = {}) {
-    const Epilogue epilogue{.bias = spec_.bias ? bias_.data() : nullptr,
-                            .low_rank_a = spec_.rank > 0 ? low_rank_a_.data() : nullptr,
-                            .low_rank_b = spec_.rank > 0 ? low_rank_b_.data() : nullptr,
-                            .rank = spec_.rank};
+    inputs_.SpoilY();
     DualGrainedMatMul::Create(spec_.format, level, isa)
-        .Run(Weights(), epilogue, x_.data(), y_.data(), spec_.type, spec_.M, parallel, {});
-    std::vector<float> y(static_cast<size_t>(spec_.M * spec_.format.N));
-    for (size_t i = 0; i < y.size(); ++i) y[i] = Load(y_, static_cast<int64_t>(i));
-    return y;
+        .Run(Weights(), inputs_.epilogue(), inputs_.x(), inputs_.y(), spec_.type, spec_.M, parallel, {});
+    return inputs_.Y();
   }
 
   /// Flips the top bit of a stored code.
   void FlipTopBit(int64_t n, int64_t k) { *CodeByte(n, k) ^= static_cast<uint8_t>(k % 2 == 0 ? 0x08 : 0x80); }
-  void SetActivation(int64_t m, int64_t k, float value) { Store(x_, m * spec_.format.K + k, value); }
+  void SetActivation(int64_t m, int64_t k, float value) { inputs_.SetX(m, k, value); }
 
-  double Weight(int64_t n, int64_t k) const {
-    return static_cast<double>(Scale(n)) * w8_[static_cast<size_t>(n * spec_.format.K + k)];
-  }
+  double Weight(int64_t n, int64_t k) const { return Scale(n) * w8_[static_cast<size_t>(n * spec_.format.K + k)]; }
 
-  /// Number of elements of y further from the exact result than the bound of that level (tests/tolerance.h). An
-  /// activation is off by at most half a step of its row; there are 254, hence twice the slack.
   int64_t CountErrors(const std::vector<float>& y, AccuracyLevel level) const {
-    const DualFormat& f = spec_.format;
-    int64_t errors = 0;
-    for (int64_t m = 0; m < spec_.M; ++m) {
-      double least = 0, most = 0;
-      for (int64_t k = 0; k < f.K; ++k) {
-        least = std::min(least, X(m, k));
-        most = std::max(most, X(m, k));
-      }
-      const bool quantized = level == AccuracyLevel::kInt8 && !spec_.exact_activations;
-      const double step = quantized ? (most - least) / 254 : 0;
-      for (int64_t n = 0; n < f.N; ++n) {
-        const auto scale = static_cast<double>(Scale(n));
-        double exact = 0, absolute = 0, stepped = 0;
-        for (int64_t k = 0; k < f.K; ++k) {
-          const auto i = static_cast<size_t>(n * f.K + k);
-          exact += X(m, k) * scale * w8_[i];
+    const bool quantized = level == AccuracyLevel::kInt8 && spec_.activations != ActivationKind::kExactInt8;
+    std::vector<double> steps;
+    for (int64_t m = 0; m < spec_.M; ++m) steps.push_back(quantized ? Step(m) : 0);
+    return inputs_.CountErrors(
+        y,
+        [&](int64_t n, int64_t k) -> WeightTerm {
+          const auto i = static_cast<size_t>(n * spec_.format.K + k);
           // The float kernels sum codes centred on 8 and the rest of the offset apart; integer sums are exact.
-          absolute += std::fabs(X(m, k) * scale) * (level == AccuracyLevel::kFloat ? centred_[i] : std::abs(w8_[i]));
-          stepped += step * std::fabs(scale * w8_[i]);
-        }
-        absolute += stepped;
-        for (int64_t j = 0; j < spec_.rank; ++j) {
-          for (int64_t k = 0; k < f.K; ++k) {
-            const double term = X(m, k) * static_cast<double>(Load(low_rank_a_, k * spec_.rank + j)) *
-                                static_cast<double>(Load(low_rank_b_, j * f.N + n));
-            exact += term;
-            absolute += std::fabs(term);
-          }
-        }
-        if (spec_.bias) {
-          exact += static_cast<double>(Load(bias_, n));
-          absolute += std::fabs(static_cast<double>(Load(bias_, n)));
-        }
-        double bound = FloatBound(f.K + spec_.rank, absolute) + (0.5 + 2 * kStepSlack) * stepped;
-        if (spec_.type == ScalarType::kFloat16) bound += HalfBound(std::fabs(exact) + bound);
-        errors += !(std::fabs(static_cast<double>(y[static_cast<size_t>(m * f.N + n)]) - exact) <= bound);
-      }
-    }
-    return errors;
+          return {Weight(n, k), Scale(n) * (level == AccuracyLevel::kFloat ? centred_[i] : std::abs(w8_[i]))};
+        },
+        [&](int64_t m, int64_t) { return steps[static_cast<size_t>(m)]; },
+        2 * kStepSlack);  // a row has 254 steps, not 127
   }
 
  private:
-  int64_t Bytes() const { return spec_.type == ScalarType::kFloat16 ? 2 : 4; }
-  GuardedBuffer Buffer(int64_t bytes) const {
-    return GuardedBuffer(static_cast<size_t>(bytes), spec_.placement, spec_.offset);
+  /// The range of a row, 0 included, in 254 steps.
+  double Step(int64_t m) const {
+    double least = 0, most = 0;
+    for (int64_t k = 0; k < spec_.format.K; ++k) {
+      least = std::min(least, inputs_.X(m, k));
+      most = std::max(most, inputs_.X(m, k));
+    }
+    return (most - least) / 254;
   }
 
-  void Store(const GuardedBuffer& buffer, int64_t i, float value) {
-    const uint16_t half = FloatToHalf(value);
-    if (spec_.type == ScalarType::kFloat16) std::memcpy(buffer.data() + 2 * i, &half, 2);
-    if (spec_.type == ScalarType::kFloat32) std::memcpy(buffer.data() + 4 * i, &value, 4);
-  }
-
-  float Load(const GuardedBuffer& buffer, int64_t i) const {
-    uint16_t half = 0;
-    float value = 0;
-    if (spec_.type == ScalarType::kFloat16) std::memcpy(&half, buffer.data() + 2 * i, 2);
-    if (spec_.type == ScalarType::kFloat32) std::memcpy(&value, buffer.data() + 4 * i, 4);
-    return spec_.type == ScalarType::kFloat16 ? HalfToFloat(half) : value;
-  }
-
-  double X(int64_t m, int64_t k) const { return static_cast<double>(Load(x_, m * spec_.format.K + k)); }
-
-  float Scale(int64_t n) const {
-    float scale;
-    std::memcpy(&scale, scales_.data() + 4 * n, 4);
-    return scale;
-  }
+  double Scale(int64_t n) const { return static_cast<double>(LoadScalar(scales_.data(), n, ScalarType::kFloat32)); }
 
   /// Tile n / 16, chunk k / 32; a lane's 16 bytes of a chunk are four words 64 bytes apart, two codes a byte.
   uint8_t* CodeByte(int64_t n, int64_t k) const {
@@ -214,37 +138,19 @@ class Problem {
   std::mt19937 random_;
   std::vector<int> w8_;       // [N, K]
   std::vector<int> centred_;  // [N, K]: the two parts that a float kernel sums, by magnitude
-  GuardedBuffer codes_, scales_, zero_points_, group_scales_, row_sums_, x_, y_, bias_, low_rank_a_, low_rank_b_;
+  GuardedBuffer codes_, scales_, zero_points_, group_scales_, row_sums_;
+  MatMulInputs inputs_;
 };
 
-class DualTest : public ::testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    const auto& isas = SupportedIsas();
-    if (std::ranges::find(isas, GetParam()) == isas.end()) {
-      GTEST_SKIP() << "this processor has no " << IsaName(GetParam());
-    }
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(Isa, DualTest, ::testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
-                         [](const auto& info) { return std::string(IsaName(info.param)); });
+class DualTest : public IsaTest {};
+ORTQ_FOR_EACH_ISA(DualTest);
 
 template <typename Test>
 void ForEachSpec(const Test& test) {
-  constexpr int64_t kM[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 25, 40};
-  constexpr int64_t kN[] = {1, 15, 16, 17, 33, 48, 83};
-  constexpr int64_t kK[] = {1, 15, 16, 17, 31, 33, 64, 172, 129, 300, 576};
   for (size_t i = 0; i < 165; ++i) {
     Spec spec;
-    spec.format = {.N = kN[i % 7], .K = kK[i % 11], .block = int64_t{32} << i % 4};
-    spec.M = kM[i % 15];
-    spec.type = i % 4 == 3 ? ScalarType::kFloat16 : ScalarType::kFloat32;
-    spec.bias = i % 5 == 2;
-    spec.rank = i % 13 == 4 ? 3 : 0;
-    spec.seed = static_cast<uint32_t>(i + 1);
-    spec.placement = i % 2 == 0 ? Placement::kEnd : Placement::kBegin;
-    spec.offset = i * 7 % 64;
+    spec.format = {.N = DrawN(i), .K = DrawK(i), .block = int64_t{32} << i % 4};
+    DrawInputs(i, spec);
     SCOPED_TRACE(spec.Describe());
     test(spec);
     if (::testing::Test::HasFailure()) return;
@@ -260,7 +166,7 @@ TEST_P(DualTest, MeetsTheBound) {
 
 TEST_P(DualTest, ExactActivationsMeetTheFloatBoundAtTheInt8Level) {
   ForEachSpec([](Spec spec) {
-    spec.exact_activations = true;
+    spec.activations = ActivationKind::kExactInt8;
     Problem problem(spec);
     EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), AccuracyLevel::kInt8), AccuracyLevel::kInt8), 0);
   });
@@ -281,7 +187,7 @@ TEST_P(DualTest, LargestSumsFit) {
     spec.format = {.N = 1, .K = M == 1 ? dual::kMaxK : 512, .block = 256};
     spec.M = M;
     spec.extreme = true;
-    spec.exact_activations = true;
+    spec.activations = ActivationKind::kExactInt8;
     SCOPED_TRACE(spec.Describe());
     Problem problem(spec);
     for (int64_t m = 0; m < M; ++m) {
@@ -296,11 +202,10 @@ TEST_P(DualTest, OneWrongBitIsNoticed) {
     Spec spec;
     spec.format = {.N = 33, .K = 172, .block = 32};
     spec.M = 3;
-    spec.exact_activations = true;
+    spec.activations = ActivationKind::kExactInt8;
     Problem problem(spec);
-    for (int64_t m = 0; m < spec.M; ++m) problem.SetActivation(m, 167, -127.0f);
     ASSERT_EQ(problem.CountErrors(problem.Run(GetParam(), level), level), 0);
-    problem.FlipTopBit(32, 167);
+    problem.FlipTopBit(32, 167);  // 167 % 16 = 7: every row has -127 there
     EXPECT_EQ(problem.CountErrors(problem.Run(GetParam(), level), level), spec.M);
   }
 }

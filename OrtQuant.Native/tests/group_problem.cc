@@ -5,83 +5,29 @@
 #include <cstring>
 #include <sstream>
 
-#include "core/half.h"
-#include "tests/tolerance.h"
+#include "tests/scalars.h"
 
 namespace ortq::testing {
-namespace {
-
-int64_t Bytes(ScalarType type) {
-  return type == ScalarType::kFloat32 ? 4 : type == ScalarType::kFloat16 ? 2 : 1;
-}
-
-float Round(float value, ScalarType type) {
-  return type == ScalarType::kFloat16 ? HalfToFloat(FloatToHalf(value)) : value;
-}
-
-}  // namespace
-
 std::string ProblemSpec::Describe() const {
   static constexpr const char* kZeroPoints[] = {"none", "integer", "float"};
   std::ostringstream text;
   text << format.bits << " bits, block " << format.block << ", zero points " << kZeroPoints[static_cast<int>(format.zp)]
-       << ", scales " << static_cast<int>(format.scale_type) << ", X type " << static_cast<int>(type) << ", M " << M
-       << ", N " << format.N << ", K " << format.K << ", rank " << rank << ", seed " << seed << ", offset " << offset;
+       << ", scales " << static_cast<int>(format.scale_type) << ", N " << format.N << ", K " << format.K << ", "
+       << InputsSpec::Describe();
   return text.str();
 }
 
 Problem::Problem(const ProblemSpec& spec)
     : spec_(spec),
+      random_(spec.seed),
       codes_(static_cast<size_t>(spec.format.N * spec.format.K)),
       scales_(static_cast<size_t>(spec.format.N * spec.format.Groups())),
       zero_points_(scales_.size()),
-      packed_codes_(Buffer(spec.format.CodeBytes())),
-      packed_scales_(Buffer(spec.format.ScaleCount() * Bytes(spec.format.scale_type))),
-      packed_zero_points_(Buffer(spec.format.ZeroPointCount() * Bytes(spec.format.zp_type))),
-      x_(Buffer(spec.M * spec.format.K * Bytes(spec.type))),
-      y_(Buffer(spec.M * spec.format.N * Bytes(spec.type))),
-      bias_(Buffer(spec.bias ? spec.format.N * Bytes(spec.type) : 0)),
-      low_rank_a_(Buffer(spec.format.K * spec.rank * Bytes(spec.type))),
-      low_rank_b_(Buffer(spec.format.N * spec.rank * Bytes(spec.type))) {
-  std::mt19937 random(spec.seed);
-  std::normal_distribution<float> normal;
-  Pack(random);
-  const GroupFormat& f = spec_.format;
-  for (int64_t i = 0; i < spec_.M * f.K; ++i) {
-    float value = normal(random);
-    if (spec_.activations == ActivationKind::kExactInt8) {
-      const int64_t k = i % f.K;
-      value = k % 16 == 0 ? 127.0f : k % 16 == 7 ? -127.0f : static_cast<float>(static_cast<int>(random() % 255) - 127);
-    }
-    StoreScalar(x_, i, value, spec_.type);
-  }
-  for (int64_t i = 0; spec_.bias && i < f.N; ++i) StoreScalar(bias_, i, normal(random), spec_.type);
-  for (int64_t i = 0; i < f.K * spec_.rank; ++i) StoreScalar(low_rank_a_, i, 0.1f * normal(random), spec_.type);
-  for (int64_t i = 0; i < f.N * spec_.rank; ++i) StoreScalar(low_rank_b_, i, 0.1f * normal(random), spec_.type);
-}
-
-GuardedBuffer Problem::Buffer(int64_t bytes) const {
-  return GuardedBuffer(static_cast<size_t>(bytes), spec_.placement, spec_.offset);
-}
-
-void Problem::StoreScalar(const GuardedBuffer& buffer, int64_t index, float value, ScalarType type) {
-  if (type == ScalarType::kFloat16) {
-    const uint16_t half = FloatToHalf(value);
-    std::memcpy(buffer.data() + 2 * index, &half, 2);
-  } else {
-    std::memcpy(buffer.data() + 4 * index, &value, 4);
-  }
-}
-
-float Problem::LoadScalar(const GuardedBuffer& buffer, int64_t index, ScalarType type) const {
-  if (type == ScalarType::kFloat16) {
-    uint16_t half;
-    std::memcpy(&half, buffer.data() + 2 * index, 2);
-    return HalfToFloat(half);
-  }
-  float value;
-  std::memcpy(&value, buffer.data() + 4 * index, 4);
-  return value;
+      packed_codes_(spec.Buffer(spec.format.CodeBytes())),
+      packed_scales_(spec.Buffer(spec.format.ScaleCount() * ScalarBytes(spec.format.scale_type))),
+      packed_zero_points_(spec.Buffer(spec.format.ZeroPointCount() * ScalarBytes(spec.format.zp_type))),
+      inputs_(spec, spec.format.N, spec.format.K) {
+  Pack();
 }
 
 /// The byte and the shift of bit `plane_bit` of a code, from the definition of the layout: a chunk of 32 k is a plane
@@ -102,7 +48,7 @@ uint8_t* Problem::CodeByte(int64_t n, int64_t k, int plane_bit, int* shift) cons
   return chunk + 64 * (bit / 32) + 4 * lane + bit % 32 / 8;
 }
 
-void Problem::Pack(std::mt19937& random) {
+void Problem::Pack() {
   const GroupFormat& f = spec_.format;
   const int levels = 1 << f.bits;
   const int64_t groups = f.Groups();
@@ -114,25 +60,25 @@ void Problem::Pack(std::mt19937& random) {
   for (int64_t n = 0; n < f.N; ++n) {
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t packed = (n / 16 * groups + g) * 16 + n % 16;
-      const float scale = Round((random() % 8 == 0 ? -1.0f : 1.0f) * magnitude(random), f.scale_type);
+      const float scale = RoundTo(f.scale_type, (random_() % 8 == 0 ? -1.0f : 1.0f) * magnitude(random_));
       scales_[static_cast<size_t>(n * groups + g)] = scale;
-      StoreScalar(packed_scales_, packed, scale, f.scale_type);
+      StoreScalar(packed_scales_.data(), packed, scale, f.scale_type);
       float& zero_point = zero_points_[static_cast<size_t>(n * groups + g)];
       zero_point = static_cast<float>(levels / 2);
       if (f.zp == ZeroPointKind::kInteger) {
         const int zb = f.bits == 3 ? 4 : f.bits;
-        const int value = spec_.extreme_codes ? 0 : static_cast<int>(random() % static_cast<unsigned>(1 << zb));
+        const int value = spec_.extreme_codes ? 0 : static_cast<int>(random_() % static_cast<unsigned>(1 << zb));
         zero_point = static_cast<float>(value);
         const int64_t rows = (groups * zb + 7) / 8;
         packed_zero_points_.data()[(n / 16 * rows + g * zb / 8) * 16 + n % 16] |=
             static_cast<uint8_t>(value << (g * zb % 8));
       } else if (f.zp == ZeroPointKind::kFloat) {
-        zero_point = Round(static_cast<float>(levels / 2) + normal(random), f.zp_type);
-        StoreScalar(packed_zero_points_, packed, zero_point, f.zp_type);
+        zero_point = RoundTo(f.zp_type, static_cast<float>(levels / 2) + normal(random_));
+        StoreScalar(packed_zero_points_.data(), packed, zero_point, f.zp_type);
       }
     }
     for (int64_t k = 0; k < f.K; ++k) {
-      const int code = spec_.extreme_codes ? levels - 1 : static_cast<int>(random() % static_cast<unsigned>(levels));
+      const int code = spec_.extreme_codes ? levels - 1 : static_cast<int>(random_() % static_cast<unsigned>(levels));
       codes_[static_cast<size_t>(n * f.K + k)] = static_cast<uint8_t>(code);
       for (int bit = 0; bit < f.bits; ++bit) {
         int shift = 0;
@@ -149,25 +95,15 @@ void Problem::FlipTopBit(int64_t n, int64_t k) {
   *byte ^= static_cast<uint8_t>(1 << shift);
 }
 
-void Problem::SetActivation(int64_t m, int64_t k, float value) {
-  StoreScalar(x_, m * spec_.format.K + k, value, spec_.type);
-}
-
 GroupWeights Problem::Weights() const {
   return {spec_.format, packed_codes_.data(), packed_scales_.data(),
           spec_.format.zp == ZeroPointKind::kNone ? nullptr : packed_zero_points_.data()};
 }
 
 std::vector<float> Problem::Run(const MatMulNBits& matmul, const ParallelFor& parallel) {
-  std::memset(y_.data(), 0xFF, y_.size());
-  const Epilogue epilogue{.bias = spec_.bias ? bias_.data() : nullptr,
-                          .low_rank_a = spec_.rank > 0 ? low_rank_a_.data() : nullptr,
-                          .low_rank_b = spec_.rank > 0 ? low_rank_b_.data() : nullptr,
-                          .rank = spec_.rank};
-  matmul.Run(Weights(), epilogue, x_.data(), y_.data(), spec_.type, spec_.M, parallel, {});
-  std::vector<float> y(static_cast<size_t>(spec_.M * spec_.format.N));
-  for (size_t i = 0; i < y.size(); ++i) y[i] = LoadScalar(y_, static_cast<int64_t>(i), spec_.type);
-  return y;
+  inputs_.SpoilY();
+  matmul.Run(Weights(), inputs_.epilogue(), inputs_.x(), inputs_.y(), spec_.type, spec_.M, parallel, {});
+  return inputs_.Y();
 }
 
 int64_t Problem::ParameterIndex(int64_t n, int64_t k) const {
@@ -186,72 +122,25 @@ double Problem::StepOf(int64_t m, int64_t k) const {
   const int64_t block = f.Groups() == 1 ? 128 : std::min<int64_t>(f.block, 128);
   double absmax = 0;
   for (int64_t i = k / block * block; i < std::min(f.K, (k / block + 1) * block); ++i) {
-    absmax = std::max(absmax, std::fabs(static_cast<double>(LoadScalar(x_, m * f.K + i, spec_.type))));
+    absmax = std::max(absmax, std::fabs(inputs_.X(m, i)));
   }
   return absmax / 127;
 }
 
 int64_t Problem::CountErrors(const std::vector<float>& y, AccuracyLevel level) const {
-  const GroupFormat& f = spec_.format;
-  const double middle = 1 << (f.bits - 1);
+  const double middle = 1 << (spec_.format.bits - 1);
   const bool quantized = level == AccuracyLevel::kInt8 && spec_.activations != ActivationKind::kExactInt8;
-  std::vector<double> x(static_cast<size_t>(f.K));
-  std::vector<double> steps(x.size());
-  std::vector<double> projected(static_cast<size_t>(spec_.rank));
-  std::vector<double> projected_absolute(projected.size());
-  int64_t errors = 0;
-  for (int64_t m = 0; m < spec_.M; ++m) {
-    for (int64_t k = 0; k < f.K; ++k) {
-      x[static_cast<size_t>(k)] = static_cast<double>(LoadScalar(x_, m * f.K + k, spec_.type));
-      steps[static_cast<size_t>(k)] = quantized ? StepOf(m, k) : 0;
-    }
-    for (int64_t j = 0; j < spec_.rank; ++j) {
-      double sum = 0;
-      double absolute = 0;
-      for (int64_t k = 0; k < f.K; ++k) {
-        const double term =
-            x[static_cast<size_t>(k)] * static_cast<double>(LoadScalar(low_rank_a_, k * spec_.rank + j, spec_.type));
-        sum += term;
-        absolute += std::fabs(term);
-      }
-      projected[static_cast<size_t>(j)] = sum;
-      projected_absolute[static_cast<size_t>(j)] = absolute;
-    }
-    for (int64_t n = 0; n < f.N; ++n) {
-      double exact = 0;
-      double absolute = 0;
-      double stepped = 0;
-      for (int64_t k = 0; k < f.K; ++k) {
+  return inputs_.CountErrors(
+      y,
+      [&](int64_t n, int64_t k) -> WeightTerm {
         const auto p = static_cast<size_t>(ParameterIndex(n, k));
-        const double scale = static_cast<double>(scales_[p]);
-        const double code = codes_[static_cast<size_t>(n * f.K + k)];
-        const double zero_point = static_cast<double>(zero_points_[p]);
-        const double value = x[static_cast<size_t>(k)];
-        exact += value * scale * (code - zero_point);
-        absolute += std::fabs(value * scale) * (std::fabs(code - middle) + std::fabs(middle - zero_point));
-        stepped += steps[static_cast<size_t>(k)] * std::fabs(scale * (code - zero_point));
-      }
-      if (level == AccuracyLevel::kInt8) {
-        // The integer sums are exact; what is rounded are the blocks' results, built from uncentred codes.
-        absolute += stepped;
-      }
-      for (int64_t j = 0; j < spec_.rank; ++j) {
-        const double b = static_cast<double>(LoadScalar(low_rank_b_, j * f.N + n, spec_.type));
-        exact += projected[static_cast<size_t>(j)] * b;
-        absolute += projected_absolute[static_cast<size_t>(j)] * std::fabs(b);
-      }
-      if (spec_.bias) {
-        const double bias = static_cast<double>(LoadScalar(bias_, n, spec_.type));
-        exact += bias;
-        absolute += std::fabs(bias);
-      }
-      double bound = FloatBound(f.K + spec_.rank, absolute) + ActivationBound(stepped);
-      if (spec_.type == ScalarType::kFloat16) bound += HalfBound(std::fabs(exact) + bound);
-      const double got = static_cast<double>(y[static_cast<size_t>(m * f.N + n)]);
-      errors += !(std::fabs(got - exact) <= bound);
-    }
-  }
-  return errors;
+        const double code = codes_[static_cast<size_t>(n * spec_.format.K + k)];
+        const auto scale = static_cast<double>(scales_[p]);
+        const auto zero_point = static_cast<double>(zero_points_[p]);
+        return {scale * (code - zero_point),
+                std::fabs(scale) * (std::fabs(code - middle) + std::fabs(middle - zero_point))};
+      },
+      [&](int64_t m, int64_t k) { return quantized ? StepOf(m, k) : 0; });
 }
 
 }  // namespace ortq::testing

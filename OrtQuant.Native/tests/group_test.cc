@@ -8,32 +8,21 @@
 #include "core/error.h"
 #include "core/half.h"
 #include "tests/group_problem.h"
+#include "tests/isa_test.h"
 #include "tests/thread_pool.h"
 
 namespace ortq::testing {
 namespace {
 
-using Placement = GuardedBuffer::Placement;
-
 constexpr int64_t kWholeRow = -1;
-constexpr AccuracyLevel kLevels[] = {AccuracyLevel::kFloat, AccuracyLevel::kInt8};
 
-class GroupTest : public ::testing::TestWithParam<Isa> {
+class GroupTest : public IsaTest {
  protected:
-  void SetUp() override {
-    for (const Isa isa : SupportedIsas()) {
-      if (isa == GetParam()) return;
-    }
-    GTEST_SKIP() << "this processor has no " << IsaName(GetParam());
-  }
-
   static MatMulNBits Create(const Problem& problem, AccuracyLevel level) {
     return MatMulNBits::Create(problem.spec().format, level, GetParam());
   }
 };
-
-INSTANTIATE_TEST_SUITE_P(Isa, GroupTest, ::testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512),
-                         [](const auto& info) { return std::string(IsaName(info.param)); });
+ORTQ_FOR_EACH_ISA(GroupTest);
 
 GroupFormat Format(int bits, int64_t N, int64_t K, int64_t block, ZeroPointKind zp, ScalarType scales) {
   return {.bits = bits,
@@ -45,13 +34,9 @@ GroupFormat Format(int bits, int64_t N, int64_t K, int64_t block, ZeroPointKind 
           .zp_type = zp == ZeroPointKind::kFloat ? scales : ScalarType::kUint8};
 }
 
-/// Calls test(spec) for every width, block size, zero-point kind and scale type, with shapes, placements and types of X
-/// drawn from the lists: each list is cycled with its own period, so that all pairs of neighbours turn up.
+/// Calls test(spec) for every width, block size, zero-point kind and scale type, with shapes and inputs drawn.
 template <typename Test>
 void ForEachSpec(const Test& test) {
-  constexpr int64_t kM[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 17, 25, 40};
-  constexpr int64_t kN[] = {1, 15, 16, 17, 33, 48, 5};
-  constexpr int64_t kK[] = {1, 15, 16, 17, 31, 33, 64, 172, 129, 300, 576};
   size_t i = 0;
   for (const int bits : {2, 3, 4, 8}) {
     for (const int64_t block : {int64_t{16}, int64_t{32}, int64_t{64}, int64_t{128}, int64_t{256}, kWholeRow}) {
@@ -59,14 +44,8 @@ void ForEachSpec(const Test& test) {
         for (const ScalarType scales : {ScalarType::kFloat16, ScalarType::kFloat32}) {
           for (int repeat = 0; repeat < 3; ++repeat, ++i) {
             ProblemSpec spec;
-            spec.format = Format(bits, kN[i % 7], kK[i % 11], block, zp, scales);
-            spec.M = kM[i % 15];
-            spec.type = i % 4 == 3 ? ScalarType::kFloat16 : ScalarType::kFloat32;
-            spec.bias = i % 5 == 2;
-            spec.rank = i % 13 == 4 ? 3 : 0;
-            spec.seed = static_cast<uint32_t>(i + 1);
-            spec.placement = i % 2 == 0 ? Placement::kEnd : Placement::kBegin;
-            spec.offset = i * 7 % 64;
+            spec.format = Format(bits, DrawN(i), DrawK(i), block, zp, scales);
+            DrawInputs(i, spec);
             SCOPED_TRACE(spec.Describe());
             test(spec);
             if (::testing::Test::HasFailure()) return;
