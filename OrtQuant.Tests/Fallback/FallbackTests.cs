@@ -204,7 +204,7 @@ public sealed class FallbackTests
         var kernel = GroupCase.Run(kernels, x, 1, rows, test.Shape.K);
         // At the int8 level both quantize the same blocks of X the same way, except for values next to a tie (hence 1e-3). Two more
         // exceptions: ONNX Runtime computes 2 bits in groups of 16 in float, and the correction of float zero points sums X itself.
-        var isLikewise = test.Parameters.ZeroPoint != ZeroPointKind.Float && test.Parameters is not { Bits: 2, GroupSize: 16 };
+        var isLikewise = test.Format.ZeroPoint != ZeroPointKind.Float && test.Format is not { Bits: 2, GroupSize: 16 };
         var parity = test.AccuracyLevel == 4 ? (isLikewise ? 1e-3 : Int8Limit) : limit;
         Assert.IsLessThanOrEqualTo(parity, GroupCase.RelativeError(kernel, Array.ConvertAll(actual, value => (double)value)), $"kernel against function, {test}");
     }
@@ -218,7 +218,7 @@ public sealed class FallbackTests
             Assert.IsFalse(node.Input.Where(name => name.Length > 0).All(constants.Contains), $"{node.OpType} of constants is left in {test}");
         }
 
-        string[] permitted = test.Parameters.ZeroPoint == ZeroPointKind.Float
+        string[] permitted = test.Format.ZeroPoint == ZeroPointKind.Float
             ? ["MatMulNBits", "Cast", "Identity", "MatMul", "Add", "Reshape", "Pad", "ReduceSum", "Shape", "Sub"]
             : ["MatMulNBits", "Cast", "Identity", "MatMul", "Add"];
         CollectionAssert.IsSubsetOf(graph.Node.Select(node => node.OpType).Distinct().ToArray(), permitted, $"{test}");

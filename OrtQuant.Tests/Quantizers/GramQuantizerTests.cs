@@ -2,6 +2,7 @@ using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Weights;
 using OrtQuant.Schemes;
 using OrtQuant.Schemes.Group;
+using OrtQuant.Tests.Schemes;
 
 namespace OrtQuant.Tests.Quantizers;
 
@@ -9,10 +10,7 @@ namespace OrtQuant.Tests.Quantizers;
 [TestClass]
 public sealed class GramQuantizerTests
 {
-    public static IEnumerable<object[]> Samples =>
-        from scheme in SchemeCatalog.All
-        from parameters in scheme.Samples
-        select new object[] { scheme.Name, parameters };
+    public static IEnumerable<object[]> Samples => SchemeSuiteTests.Samples;
 
     [TestMethod]
     [DynamicData(nameof(Samples))]

@@ -1,5 +1,6 @@
 using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.Schemes;
+using OrtQuant.Tests.Schemes;
 
 namespace OrtQuant.Tests.Quantizers;
 
@@ -7,10 +8,7 @@ namespace OrtQuant.Tests.Quantizers;
 [TestClass]
 public sealed class WeightedSearchTests
 {
-    public static IEnumerable<object[]> Samples =>
-        from scheme in SchemeCatalog.All
-        from parameters in scheme.Samples
-        select new object[] { scheme.Name, parameters };
+    public static IEnumerable<object[]> Samples => SchemeSuiteTests.Samples;
 
     [TestMethod]
     [DynamicData(nameof(Samples))]

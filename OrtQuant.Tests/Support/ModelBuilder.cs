@@ -132,7 +132,7 @@ internal sealed class ModelBuilder
 
     internal static AttributeProto Constant(TensorProto tensor) => new() { Name = "value", Type = AttributeProto.Types.AttributeType.Tensor, T = tensor };
 
-    private static ValueInfoProto Value(string name, ElementType type, object[] dimensions)
+    internal static ValueInfoProto Value(string name, ElementType type, params object[] dimensions)
     {
         var shape = new TensorShapeProto();
         foreach (var dimension in dimensions)
