@@ -71,6 +71,15 @@ public sealed record PlanOptions
     /// <summary>Consecutive k that share a scale, -1 for a whole row; null for the scheme's default.</summary>
     public int? GroupSize { get; init; }
 
+    /// <summary>Bits of activations, for schemes that let one choose; null for the scheme's default.</summary>
+    public int? ActivationBits { get; init; }
+
+    /// <summary>Scheme <c>smooth</c>: consecutive k whose activations are divided by one maximum; null for the group size.</summary>
+    public int? SmoothSize { get; init; }
+
+    /// <summary>Scheme <c>smooth</c>: the rows that share those maxima, <c>call</c>, <c>token</c> or <c>none</c>; null for the scheme's default.</summary>
+    public string? SmoothScope { get; init; }
+
     /// <summary>No zero points; 8-bit weights have none anyway.</summary>
     public bool Symmetric { get; init; }
 

@@ -48,9 +48,9 @@ internal sealed class Planner
         {
             _scheme = SchemeCatalog.Get(options.Scheme);
             QuantizerCatalog.Get(options.Algorithm);
-            _parameters = Parameters(_scheme, options.Bits);
+            _parameters = _scheme.Parse(ParametersJson(options, options.Bits));
             _headScheme = _scheme.HeadScheme;
-            _headParameters = Parameters(_headScheme, options.HeadBits ?? DefaultHeadBits);
+            _headParameters = _headScheme.Parse(ParametersJson(ForHead(options), options.HeadBits ?? DefaultHeadBits));
         }
         catch (OrtQuantException exception)
         {
@@ -155,7 +155,9 @@ internal sealed class Planner
 
     private PlannedWeight? Planned(string name) => _weights.Find(weight => weight.Name == name);
 
-    private SchemeParameters Parameters(IWeightScheme scheme, int? bits) => scheme.Parse(ParametersJson(_options, bits));
+    /// <summary>The options without those that only the scheme of the other weights knows.</summary>
+    private PlanOptions ForHead(PlanOptions options) =>
+        _headScheme == _scheme ? options : options with { ActivationBits = null, SmoothSize = null, SmoothScope = null };
 
     /// <summary>What options say of a scheme's parameters at a number of bits.</summary>
     internal static JsonObject ParametersJson(PlanOptions options, int? bits)
@@ -164,6 +166,9 @@ internal sealed class Planner
         if (bits is { } b) json["bits"] = b;
         if (options.GroupSize is { } size) json["group_size"] = size;
         if (options.Symmetric || bits >= BitsWithoutZeroPoint) json["zero_point"] = "none";
+        if (options.ActivationBits is { } activationBits) json["activation_bits"] = activationBits;
+        if (options.SmoothSize is { } smoothSize) json["smooth_size"] = smoothSize;
+        if (options.SmoothScope is { } scope) json["smooth_scope"] = scope;
         return json;
     }
 

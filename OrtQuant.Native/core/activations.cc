@@ -1,5 +1,6 @@
 #include "core/activations.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace ortq {
@@ -34,21 +35,41 @@ class Preparer {
       sums_ = buffers.Allocate<float>(M * blocks);
     }
     if (request.low_rank_a != nullptr) low_rank_ = buffers.Allocate<float>(M * request.rank);
+    if (request.channel_order != nullptr) order_bytes_ = depth_ * 4;
   }
 
-  /// Bytes of working memory that PreparePanels needs.
-  int64_t RoomBytes() const { return depth_ * 4 + row_bytes_; }
+  /// Bytes of working memory that PreparePanels and MeasureRows need.
+  int64_t RoomBytes() const { return depth_ * 4 + order_bytes_ + row_bytes_; }
 
-  void PreparePanels(Range panels, uint8_t* room) const {
-    auto* float_room = reinterpret_cast<float*>(room);
+  bool MeasuresCall() const {
+    const RowSmoother* smoother = request_.kernels.smoother;
+    return request_.level == AccuracyLevel::kInt8 && smoother != nullptr && smoother->over_call && plan_.M > 1;
+  }
+
+  /// The maxima of some rows, [blocks].
+  void MeasureRows(Range rows, uint8_t* room, float* maxima) const {
+    const int64_t blocks = request_.layout.blocks;
+    auto* row_maxima = reinterpret_cast<float*>(room + depth_ * 4 + order_bytes_);
+    std::fill_n(maxima, blocks, 0.0f);
+    for (int64_t m = rows.begin; m < rows.end; ++m) {
+      const float* x = InOrder(Row(m, room), room);
+      // A row that is not finite gives no result, and does not spoil those of the others.
+      if (!request_.kernels.smoother->measure(request_.layout, x, row_maxima)) continue;
+      for (int64_t b = 0; b < blocks; ++b) maxima[b] = std::max(maxima[b], row_maxima[b]);
+    }
+  }
+
+  /// `maxima` are those of the call; null where rows have their own.
+  void PreparePanels(Range panels, uint8_t* room, const float* maxima) const {
     for (int64_t p = panels.begin; p < panels.end; ++p) {
       const int64_t first = plan_.FirstRow(p);
       for (int r = 0; r < plan_.Rows(p); ++r) {
-        const float* x = inputs_.Row(request_.x, (first + r) * request_.layout.K, request_.layout.K, float_room);
+        const float* x = Row(first + r, room);
+        const float* ordered = InOrder(x, room);
         if (request_.level == AccuracyLevel::kInt8) {
-          QuantizeInto(p, r, x, room + depth_ * 4);
+          QuantizeInto(p, r, ordered, maxima, room + depth_ * 4 + order_bytes_);
         } else {
-          CopyInto(p, r, x);
+          CopyInto(p, r, ordered);
         }
         if (low_rank_ != nullptr) ProjectRow(x, low_rank_ + (first + r) * request_.rank);
       }
@@ -66,7 +87,19 @@ class Preparer {
   }
 
  private:
-  void QuantizeInto(int64_t panel, int r, const float* x, uint8_t* room) const {
+  const float* Row(int64_t m, uint8_t* room) const {
+    return inputs_.Row(request_.x, m * request_.layout.K, request_.layout.K, reinterpret_cast<float*>(room));
+  }
+
+  /// The row in the order of the weights' K.
+  const float* InOrder(const float* x, uint8_t* room) const {
+    if (request_.channel_order == nullptr) return x;
+    auto* ordered = reinterpret_cast<float*>(room + depth_ * 4);
+    for (int64_t k = 0; k < request_.layout.K; ++k) ordered[k] = x[request_.channel_order[k]];
+    return ordered;
+  }
+
+  void QuantizeInto(int64_t panel, int r, const float* x, const float* maxima, uint8_t* room) const {
     const Layout& layout = request_.layout;
     const int rows = plan_.Rows(panel);
     const int64_t first = plan_.FirstRow(panel);
@@ -78,8 +111,12 @@ class Preparer {
     auto* row_sums = reinterpret_cast<int32_t*>(room + 4 * layout.blocks);
     const bool in_place = rows == 1;
     auto* q = reinterpret_cast<int8_t*>(in_place ? panel_values : room + 8 * layout.blocks);
-    request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, layout.step_order, q, row_scales,
-                                  row_sums);
+    if (const RowSmoother* smoother = request_.kernels.smoother; smoother != nullptr) {
+      smoother->quantize(layout, x, maxima, q, row_scales, row_sums);
+    } else {
+      request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, layout.step_order, q, row_scales,
+                                    row_sums);
+    }
     if (!in_place) InterleaveQuads(q, depth_ / 4, rows, r, panel_values);
     const int32_t factor = layout.zp == ZeroPointKind::kNone ? -(1 << (layout.bits - 1)) : -1;
     for (int64_t b = 0; b < layout.blocks; ++b) {
@@ -117,6 +154,7 @@ class Preparer {
   FloatInputs inputs_;
   int64_t depth_;
   int64_t row_bytes_ = 0;
+  int64_t order_bytes_ = 0;
   uint8_t* values_ = nullptr;
   float* float_values_ = nullptr;
   float* scales_ = nullptr;
@@ -165,7 +203,18 @@ Activations PrepareActivations(const ActivationRequest& request, int64_t M, cons
   const int64_t tasks = runner.TaskCount(work, plan.panels);
   const int64_t room_bytes = (preparer.RoomBytes() + 63) / 64 * 64;
   auto* rooms = buffers.Allocate<uint8_t>(tasks * room_bytes);
-  runner.Run(tasks, [&](int64_t i) { preparer.PreparePanels(Share(plan.panels, tasks, i), rooms + i * room_bytes); });
+  float* maxima = nullptr;
+  if (preparer.MeasuresCall()) {
+    // The largest of some numbers does not depend on who looked at which.
+    const int64_t blocks = request.layout.blocks;
+    maxima = buffers.Allocate<float>(tasks * blocks);
+    runner.Run(tasks, [&](int64_t i) {
+      preparer.MeasureRows(Share(M, tasks, i), rooms + i * room_bytes, maxima + i * blocks);
+    });
+    for (int64_t i = blocks; i < tasks * blocks; ++i) maxima[i % blocks] = std::max(maxima[i % blocks], maxima[i]);
+  }
+  runner.Run(tasks,
+             [&](int64_t i) { preparer.PreparePanels(Share(plan.panels, tasks, i), rooms + i * room_bytes, maxima); });
   return preparer.Result();
 }
 

@@ -57,7 +57,8 @@ struct ActivationRequest {
   AccuracyLevel level;
   ScalarType type;
   const void* x;
-  const float* low_rank_a;  ///< [K, rank] or null
+  const int32_t* channel_order;  ///< [K] or null; see TileWeights
+  const float* low_rank_a;       ///< [K, rank] or null
   int64_t rank;
   int max_rows;
 };

@@ -39,6 +39,8 @@ const char* RoleName(TensorRole role) {
       return "ZeroPoint";
     case TensorRole::kRowSum:
       return "RowSum";
+    case TensorRole::kChannelOrder:
+      return "ChannelOrder";
     case TensorRole::kBias:
       return "Bias";
     case TensorRole::kLowRankA:

@@ -209,7 +209,8 @@ void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const 
   const float* low_rank_a = low_rank ? inputs.Tensor(epilogue.low_rank_a, layout.K * epilogue.rank, buffers) : nullptr;
   const int max_rows = level == AccuracyLevel::kInt8 ? kernels.max_int8_rows : kernels.max_float_rows;
   const Activations activations = PrepareActivations(
-      {kernels, layout, level, type, x, low_rank_a, low_rank ? epilogue.rank : 0, max_rows}, M, runner, buffers);
+      {kernels, layout, level, type, x, first.channel_order, low_rank_a, low_rank ? epilogue.rank : 0, max_rows}, M,
+      runner, buffers);
   const Call call{kernels,
                   layout,
                   first,

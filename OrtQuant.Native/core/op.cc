@@ -115,6 +115,10 @@ int64_t NodeView::Int(const char* attribute, int64_t absent) const {
   return reader_.Int(attribute).value_or(absent);
 }
 
+std::string NodeView::Text(const char* attribute) const {
+  return reader_.Text(attribute).value();
+}
+
 void NodeView::CheckShape(size_t index, std::span<const int64_t> shape) const {
   const InputInfo& info = inputs_[index];
   if (!info.present || !info.shape_known) return;

@@ -35,6 +35,7 @@ enum class TensorRole {
   kScale,
   kZeroPoint,
   kRowSum,
+  kChannelOrder,
   kBias,
   kLowRankA,
   kLowRankB
@@ -119,6 +120,7 @@ class NodeView {
   ElementType output_type() const { return reader_.OutputType(); }
   int64_t Int(const char* attribute) const;
   int64_t Int(const char* attribute, int64_t absent) const;
+  std::string Text(const char* attribute) const;
   std::string Config(const char* key) const { return reader_.Config(key); }
 
   /// Throws Error unless input `index` can have `shape`; -1 in either means any. Inputs of unknown shape pass.

@@ -44,6 +44,8 @@ struct Layout {
   int64_t tile_zero_point_bytes;
   int64_t tile_group_scale_bytes;  ///< of schemes that have scales of groups beside those of outputs
   int64_t tile_row_sum_bytes;      ///< of schemes that have sums of each output's weights
+  int activation_limit;            ///< largest quantized activation, of schemes with a RowSmoother
+  int64_t blocks_per_smooth;       ///< activation blocks that are smoothed together, likewise
   /// Order of the activations of a step of 16 k in an Int8Panel: position p holds k = step_order[p]. Shifting a vector
   /// of codes by one field leaves every (8 / bits)-th k, so those stand together.
   uint8_t step_order[kStepDepth];
@@ -56,6 +58,8 @@ struct TileWeights {
   const uint8_t* zero_points;
   const uint8_t* group_scales = nullptr;  ///< of schemes that have scales of groups beside those of outputs
   const uint8_t* row_sums = nullptr;      ///< of schemes that have sums of each output's weights
+  /// Of schemes that store K in another order: position p holds channel channel_order[p] of X.
+  const int32_t* channel_order = nullptr;
 };
 
 /// Rows of quantized activations, interleaved so that the rows of one k-quadruple are contiguous: kernels then read one
@@ -92,6 +96,18 @@ using PanelGemmKernel = void (*)(const float* x, const float* w, int64_t depth, 
 /// Quantizes K floats in blocks of `block`: q has room for whole steps, each in `step_order`, its padding set to 0.
 using QuantizeRow = void (*)(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth],
                              int8_t* q, float* scales, int32_t* sums);
+
+/// What quantizes rows where their activations are divided by the maximum of their channels first.
+struct RowSmoother {
+  /// maxima[b] = the largest magnitude in the blocks that are smoothed together with activation block b. False where
+  /// the row has a NaN or an infinity.
+  bool (*measure)(const Layout&, const float* x, float* maxima);
+  /// As QuantizeRow, in blocks of the layout. `maxima` [blocks] are what the row is divided by; null: its own.
+  void (*quantize)(const Layout&, const float* x, const float* maxima, int8_t* q, float* scales, int32_t* sums);
+  /// Maxima are those of all finite rows of a call; else each row has its own.
+  bool over_call;
+};
+
 /// Halves may have any alignment.
 using HalfToFloatRow = void (*)(const void* in, float* out, int64_t count);
 using FloatToHalfRow = void (*)(const float* in, void* out, int64_t count);
@@ -107,6 +123,7 @@ struct KernelSet {
   QuantizeRow quantize_row;
   HalfToFloatRow half_to_float;
   FloatToHalfRow float_to_half;
+  const RowSmoother* smoother = nullptr;  ///< in place of quantize_row
 };
 
 /// The kernels of one scheme, by instruction set.

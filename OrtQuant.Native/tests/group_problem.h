@@ -36,6 +36,9 @@ class Problem {
   int64_t CountErrors(const std::vector<float>& y, AccuracyLevel level) const;
   /// Exactly dequantized weight.
   double Weight(int64_t n, int64_t k) const;
+  /// X, Y and what is added, for ops of other schemes that hold their weights in this format.
+  MatMulInputs& inputs() { return inputs_; }
+  const MatMulInputs& inputs() const { return inputs_; }
 
  private:
   void Pack();

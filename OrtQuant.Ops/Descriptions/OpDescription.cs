@@ -28,8 +28,14 @@ public sealed record FallbackCall(int Opset, IReadOnlyList<ElementType?> Inputs,
 
     /// <summary>Value of an integer attribute.</summary>
     /// <exception cref="ArgumentException">The node has no such attribute.</exception>
-    public long Int(string name) => (Attributes.FirstOrDefault(attribute => attribute.Name == name)
-        ?? throw new ArgumentException($"the node has no attribute '{name}'", nameof(name))).AsInt();
+    public long Int(string name) => Find(name).AsInt();
+
+    /// <summary>Value of a string attribute.</summary>
+    /// <exception cref="ArgumentException">The node has no such attribute.</exception>
+    public string Text(string name) => Find(name).AsString();
+
+    private OpAttributeValue Find(string name) => Attributes.FirstOrDefault(attribute => attribute.Name == name)
+        ?? throw new ArgumentException($"the node has no attribute '{name}'", nameof(name));
 }
 
 /// <summary>A custom operator: the contract both sides (C# and native) keep, without any ONNX type.</summary>

@@ -21,6 +21,9 @@ public enum TensorRole
     /// <summary>Sums over each output's weights, which follow from the other tensors: what kernels need for activations with a zero point.</summary>
     RowSum,
 
+    /// <summary>Channels of X in the order of the weight's K.</summary>
+    ChannelOrder,
+
     /// <summary>Bias <c>[N]</c>, added to the product.</summary>
     Bias,
 

@@ -1,5 +1,6 @@
 using OrtQuant.Schemes.Dual;
 using OrtQuant.Schemes.Group;
+using OrtQuant.Schemes.Smooth;
 
 namespace OrtQuant.Schemes;
 
@@ -11,6 +12,7 @@ public static class SchemeCatalog
     [
         GroupScheme.Instance,
         DualScheme.Instance,
+        SmoothScheme.Instance,
     ];
 
     /// <summary>The scheme of that name.</summary>

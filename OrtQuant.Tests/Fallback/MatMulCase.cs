@@ -22,6 +22,9 @@ internal record MatMulCase(IWeightScheme Scheme, WeightShape Shape, SchemeParame
 
     public int Rank { get; init; }
 
+    /// <summary>Inputs that the scheme has besides its weights, by name.</summary>
+    public IReadOnlyList<TensorProto> OtherInputs { get; init; } = [];
+
     public int Opset { get; init; } = 18;
 
     public int IrVersion { get; init; } = 8;
@@ -46,6 +49,7 @@ internal record MatMulCase(IWeightScheme Scheme, WeightShape Shape, SchemeParame
         node.Attribute.AddRange(Scheme.Attributes(Shape, Parameters, AccuracyLevel).Select(Nodes.Attribute));
         var graph = new GraphProto { Name = "test", Node = { node } };
         AddWeights(graph, tensors);
+        graph.Initializer.Add(OtherInputs);
         if (HasBias) graph.Initializer.Add(ModelBuilder.Tensor("bias", Type, [Shape.N], Bias));
         if (Rank > 0)
         {

@@ -12,9 +12,9 @@ internal static class GroupCodec
     public static void Encode(GroupGrid grid, IReadOnlyList<Memory<byte>> tensors, int threads) =>
         ForTiles(grid.Geometry, threads, t => EncodeTile(grid, t, tensors));
 
-    public static GroupGrid Read(GroupGeometry geometry, IReadOnlyList<ReadOnlyMemory<byte>> tensors, int threads)
+    public static GroupGrid Read(GroupGeometry geometry, IReadOnlyList<ReadOnlyMemory<byte>> tensors, int threads, SchemeParameters? parameters = null)
     {
-        var grid = new GroupGrid(geometry);
+        var grid = new GroupGrid(geometry, parameters);
         ForTiles(geometry, threads, t =>
         {
             GroupPacking.Unpack(TileOf(tensors[0].Span, t, geometry.TileBytes), grid.RowStride, geometry.Parameters.Bits, grid.Tile(t));

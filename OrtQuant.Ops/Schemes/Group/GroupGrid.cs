@@ -11,9 +11,13 @@ internal sealed class GroupGrid : IAffineGrid
     private readonly float[] _scales;
     private readonly float[] _zeroPoints;
 
-    public GroupGrid(GroupGeometry geometry)
+    /// <summary>An empty grid.</summary>
+    /// <param name="geometry">Sizes.</param>
+    /// <param name="parameters">Parameters of another scheme that holds its weights in this format; null for those of the geometry.</param>
+    public GroupGrid(GroupGeometry geometry, SchemeParameters? parameters = null)
     {
         _geometry = geometry;
+        Parameters = parameters ?? geometry.Parameters;
         RowStride = _geometry.Chunks * GroupGeometry.ChunkSize;
         _tiles = new CodeBlocks(geometry.Tiles, GroupGeometry.TileRows * RowStride);
         _scales = new float[checked(_geometry.Shape.N * _geometry.Groups)];
@@ -26,7 +30,7 @@ internal sealed class GroupGrid : IAffineGrid
 
     public WeightShape Shape => _geometry.Shape;
 
-    public SchemeParameters Parameters => _geometry.Parameters;
+    public SchemeParameters Parameters { get; }
 
     public int GroupSize => _geometry.GroupSize;
 

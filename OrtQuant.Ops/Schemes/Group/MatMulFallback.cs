@@ -108,6 +108,25 @@ internal static class MatMulFallback
         return body.Build(VariantOf(call, form, hasBias, hasLowRank), inputs[..(hasLowRank ? 7 : 5)], "Y") with { RoundsActivations = !isExact };
     }
 
+    /// <summary>
+    /// X . W^T with X as it is, for another scheme that holds its weights as this one does, without zero points: <see cref="Values"/> are attributes of its nodes.
+    /// </summary>
+    internal static string FloatProduct(FunctionBodyBuilder body, GroupGeometry geometry, string x)
+    {
+        var form = new Form(geometry);
+        var bits = new ValueAttribute(OpAttributeValue.Int("bits", form.Bits));
+        var level = new ValueAttribute(OpAttributeValue.Int("accuracy_level", 1));
+        return Multiply(body, form, [x, Codes(body, form, offset: true), Scales(body, form)], bits, level);
+    }
+
+    /// <summary>What of a geometry a body depends on, as part of a variant's name; empty for the plainest.</summary>
+    internal static string VariantOf(GroupGeometry geometry) => new Form(geometry).Kind switch
+    {
+        FormKind.Padded => "padded",
+        FormKind.Repeated => "repeated",
+        _ => "",
+    };
+
     private static string VariantOf(FallbackCall call, Form form, bool hasBias, bool hasLowRank)
     {
         var kind = form.Geometry.Parameters.ZeroPoint;
@@ -185,11 +204,12 @@ internal static class MatMulFallback
         FunctionAttribute bits = form.Geometry.Parameters.Bits == 3
             ? new ValueAttribute(OpAttributeValue.Int("bits", 8))
             : body.IntReference("bits", "bits");
-        FunctionAttribute[] attributes =
-        [
-            body.IntReference("K", "K"), body.IntReference("N", "N"), bits,
-            body.IntReference("block_size", "fallback_block_size"), body.IntReference("accuracy_level", "accuracy_level"),
-        ];
+        return Multiply(body, form, inputs, bits, body.IntReference("accuracy_level", "accuracy_level"));
+    }
+
+    private static string Multiply(FunctionBodyBuilder body, Form form, IReadOnlyList<string> inputs, FunctionAttribute bits, FunctionAttribute level)
+    {
+        FunctionAttribute[] attributes = [body.IntReference("K", "K"), body.IntReference("N", "N"), bits, body.IntReference("block_size", "fallback_block_size"), level];
         var last = inputs.Count;
         while (inputs[last - 1].Length == 0) last--;
         return body.Node("MatMulNBits", [.. inputs.Take(last)], attributes, "com.microsoft");
