@@ -103,7 +103,7 @@ public static class RewriteVerifier
     }
 
     private static SchemeQuality QualityOf(ProbedOp op) =>
-        SchemeCatalog.All.First(scheme => scheme.Op.Name == op.Node.OpType || scheme.GatherOp?.Name == op.Node.OpType).Quality;
+        SchemeCatalog.All.First(scheme => scheme.Ops.Any(known => known.Name == op.Node.OpType)).Quality;
 
     private static bool RoundsActivations(ModelProto model, ProbedOp op)
     {

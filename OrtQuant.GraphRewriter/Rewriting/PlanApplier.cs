@@ -30,7 +30,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         }
 
         _unused.Remove();
-        FunctionEmitter.Attach(model, [.. SchemeCatalog.All.SelectMany(scheme => new[] { scheme.Op, scheme.GatherOp }).OfType<OpDescription>()]);
+        FunctionEmitter.Attach(model, [.. SchemeCatalog.All.SelectMany(scheme => scheme.Ops)]);
         return new AppliedPlan(encodings, _nodes);
     }
 

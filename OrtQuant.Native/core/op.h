@@ -175,7 +175,7 @@ struct OpSpec {
   std::span<const AttributeSpec> attributes;
   OutputRule rule;
   std::unique_ptr<Kernel> (*create)(const NodeView& node);
-  /// Writes the dequantized weights, row-major; the inputs that hold them are constants.
+  /// Writes the dequantized weights, row-major; the inputs that hold them are constants. Null: the op has no weights.
   void (*unpack)(const NodeView& node, std::span<float> weights);
 };
 

@@ -186,6 +186,7 @@ int32_t ortq_unpack(const char* op, const ortq_attribute* attributes, int32_t at
                     const ortq_tensor* inputs, int32_t input_count, float* weights, int64_t count) {
   return Guarded([&] {
     const OpSpec& spec = SpecOf(op);
+    if (spec.unpack == nullptr) ThrowInvalid("op '", op, "' has no weights to unpack");
     const auto given = List(inputs, input_count, "inputs");
     std::vector<ortq_tensor> tensors(given.begin(), given.end());
     if (tensors.empty()) tensors.resize(1);

@@ -55,6 +55,9 @@ public interface IWeightScheme
     /// <param name="accuracyLevel">0 or 1 (float), 4 (int8 activations), as in <c>com.microsoft::MatMulNBits</c>.</param>
     IReadOnlyList<OpAttributeValue> Attributes(WeightShape shape, SchemeParameters parameters, int accuracyLevel);
 
+    /// <summary>Every op that the scheme brings, <see cref="Op"/> first.</summary>
+    IReadOnlyList<OpDescription> Ops => GatherOp is { } gather ? [Op, gather] : [Op];
+
     /// <summary>The op that reads rows of the stored tensors: an embedding that shares them with a head. Null where the scheme has none.</summary>
     OpDescription? GatherOp => null;
 

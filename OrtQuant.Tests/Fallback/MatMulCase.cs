@@ -131,7 +131,7 @@ internal record MatMulCase(IWeightScheme Scheme, WeightShape Shape, SchemeParame
     {
         var proto = new ModelProto { IrVersion = IrVersion, Graph = graph, OpsetImport = { new OperatorSetIdProto { Domain = "", Version = Opset } } };
         using var model = OnnxModel.FromProto(proto);
-        Assert.IsEmpty(FunctionEmitter.Attach(model, Scheme.GatherOp is { } gather ? [Scheme.Op, gather] : [Scheme.Op]));
+        Assert.IsEmpty(FunctionEmitter.Attach(model, Scheme.Ops));
         return model.Proto.ToByteArray();
     }
 

@@ -22,7 +22,7 @@ public sealed class DescriptionTests
     {
         foreach (var (scheme, native) in SchemeCatalog.All.Zip(NativeSchemes()))
         {
-            var managed = new[] { scheme.Op, scheme.GatherOp }.OfType<OpDescription>().SelectMany(Lines);
+            var managed = scheme.Ops.SelectMany(Lines);
             CollectionAssert.AreEqual(managed.ToArray(), List(native, "ops").SelectMany(Lines).ToArray());
         }
     }

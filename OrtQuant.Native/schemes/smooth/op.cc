@@ -2,6 +2,7 @@
 #include "core/matmul_op.h"
 #include "schemes/schemes.h"
 #include "schemes/smooth/kernels.h"
+#include "schemes/smooth/ops.h"
 #include "schemes/smooth/weights.h"
 
 namespace ortq::smooth {
@@ -66,7 +67,24 @@ constexpr OpSpec kMatMul = {
     .unpack = UnpackWeights,
 };
 
-constexpr const OpSpec* kOps[] = {&kMatMul};
+constexpr InputSpec kHadamardInputs[] = {{"X", TensorRole::kActivation, kFloats, "[..., K]"}};
+constexpr AttributeSpec kHadamardAttributes[] = {
+    {"K", AttributeKind::kInt},
+    {.name = kFormatVersion, .kind = AttributeKind::kInt, .values = kFormatVersions},
+};
+
+constexpr OpSpec kHadamard = {
+    .name = "HadamardTransform",
+    .since_version = 1,
+    .inputs = kHadamardInputs,
+    .output = {"Y", kFloats, "[..., K]"},
+    .attributes = kHadamardAttributes,
+    .rule = {OutputRule::LastDimension::kReplaced, "K", nullptr},
+    .create = CreateHadamard,
+    .unpack = nullptr,
+};
+
+constexpr const OpSpec* kOps[] = {&kMatMul, &kHadamard};
 
 }  // namespace
 

@@ -36,6 +36,9 @@ public sealed class SmoothScheme : IWeightScheme
     public OpDescription Op => SmoothOp.MatMul;
 
     /// <inheritdoc/>
+    public IReadOnlyList<OpDescription> Ops => [Op, HadamardOp.Transform];
+
+    /// <inheritdoc/>
     /// <remarks>
     /// Float level: float32 sums in another order. Int8 level: body and kernels round activations by the same operations. Rounding to 4 bits itself costs about a tenth of a product.
     /// </remarks>
