@@ -56,6 +56,16 @@ public enum EmbeddingChoice
     Keep,
 }
 
+/// <summary>Which activations are rotated by a Hadamard transform before they are quantized.</summary>
+public enum RotationChoice
+{
+    /// <summary>None.</summary>
+    None,
+
+    /// <summary>The inputs of the last linears of feed-forward blocks, by an op of their own.</summary>
+    Down,
+}
+
 /// <summary>What the user asks of a plan. Members left null take the best measured default.</summary>
 public sealed record PlanOptions
 {
@@ -79,6 +89,9 @@ public sealed record PlanOptions
 
     /// <summary>Scheme <c>smooth</c>: the rows that share those maxima, <c>call</c>, <c>token</c> or <c>none</c>; null for the scheme's default.</summary>
     public string? SmoothScope { get; init; }
+
+    /// <summary>Which activations are rotated.</summary>
+    public RotationChoice Rotation { get; init; }
 
     /// <summary>No zero points; 8-bit weights have none anyway.</summary>
     public bool Symmetric { get; init; }

@@ -9,6 +9,7 @@ using OrtQuant.GraphRewriter.Rewriting;
 using OrtQuant.GraphRewriter.Transforms;
 using OrtQuant.Schemes;
 using OrtQuant.Schemes.Group;
+using OrtQuant.Schemes.Smooth;
 
 namespace OrtQuant.GraphRewriter.Planning;
 
@@ -97,6 +98,13 @@ internal sealed class Planner
         _float32 = _options.Float32Activations && Float32Activations.IsNeeded(prepared);
         if (_float32) transforms.Add(new Float32Activations(_options.Io));
 
+        using var rotated = _options.Rotation == RotationChoice.None ? null : prepared.Clone();
+        if (rotated is not null)
+        {
+            transforms.Add(Rotate(rotated));
+            prepared = rotated;
+        }
+
         if (_options.Emit == EmittedOps.OrtQuant && prepared.Opset() < _scheme.Op.MinimumFallbackOpset)
         {
             _libraryOnly = $"; opset {prepared.Opset()} has no function body ({_scheme.Op.MinimumFallbackOpset} or newer has), so the model opens with the library only";
@@ -123,6 +131,23 @@ internal sealed class Planner
             Weights = _weights,
             Skipped = _skipped,
         };
+    }
+
+    /// <summary>Rotates the inputs of down projections; those that cannot be are listed with the reason, and packed as they are.</summary>
+    private RotateInputs Rotate(OnnxModel model)
+    {
+        if (_options.Emit != EmittedOps.OrtQuant) throw new PlanException($"rotation needs {HadamardOp.Transform.Domain}::{HadamardOp.Transform.Name}, which is not written with microsoft's ops");
+        var found = DownProjections.Find(WeightMatcher.Match(model)).ToList();
+        if (found.Count == 0) throw new PlanException("no linear reads the activations of a feed-forward block, so there is nothing to rotate");
+        foreach (var use in found)
+        {
+            if (RotateInputs.Obstacle(use) is { } obstacle) _skipped.Add(new SkippedNode(use.Node.DisplayName(), HadamardOp.Transform.Name, $"its input is not rotated: {obstacle}"));
+        }
+
+        var rotation = new RotateInputs([.. found.Where(use => RotateInputs.Obstacle(use) is null).Select(use => use.Node.DisplayName())]);
+        if (rotation.Nodes.Count == 0) throw new PlanException($"no input can be rotated; {_skipped[^1].Name}: {_skipped[^1].Reason}");
+        rotation.Apply(model);
+        return rotation;
     }
 
     private bool MergesAdapter(LoraAdapter? adapter)

@@ -12,6 +12,7 @@ internal static class TransformCatalog
         (SimplifyShapes.TransformName, SimplifyShapes.Read),
         (MergeAdapter.TransformName, MergeAdapter.Read),
         (Float32Activations.TransformName, Float32Activations.Read),
+        (RotateInputs.TransformName, RotateInputs.Read),
         (ShareEmbedding.TransformName, ShareEmbedding.Read),
         (AttachAdapter.TransformName, AttachAdapter.Read),
         (MergeLinears.TransformName, MergeLinears.Read),
