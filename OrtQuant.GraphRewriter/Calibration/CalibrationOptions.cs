@@ -1,3 +1,5 @@
+using OrtQuant.GraphRewriter.Quantizers;
+
 namespace OrtQuant.GraphRewriter.Calibration;
 
 /// <summary>Where a rewrite takes the statistics of activations from. Of the members the first that is given counts.</summary>
@@ -23,6 +25,12 @@ public sealed record CalibrationOptions
     /// original model. Null: where an algorithm uses products of inputs.
     /// </summary>
     public bool? Sequential { get; init; }
+
+    /// <summary>
+    /// Whether algorithms that can aim at undoing the errors of the layers before are given what that takes (<see cref="IActivationStatistics.CrossGram"/>): a
+    /// run of the original beside the quantized model, twice the time.
+    /// </summary>
+    public bool CrossProducts { get; init; } = true;
 
     /// <summary>
     /// Whether a model that cannot be calibrated is an error. Otherwise its weights are rounded to nearest, and

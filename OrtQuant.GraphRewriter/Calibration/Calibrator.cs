@@ -152,23 +152,23 @@ internal sealed class Calibrator : IDisposable
         if (quantizes) _store = new EncodedStore(_outputFolder);
         var graph = _targets.Segments(_reference.Graph);
         var segments = sequential ? graph.CutAtEveryInput() : graph.CutByWeight(WeightBytesPerSegment);
+        var crosses = sequential && _targets.Level >= StatisticsLevel.CrossGram && _options.CrossProducts;
         using var reference = new ActivationStream(_reference, batches, Settings, Generate);
         using var rewritten = sequential ? new ActivationStream(_rewritten, batches, Settings, Generate) : null;
-        using var products = _targets.Level > StatisticsLevel.Moments ? new GramSession(Settings) : null;
         var progress = new Progress(_rewrite, segments, batches.Count);
         var gathered = new List<(CalibratedInput Input, ActivationStatistics Statistics)>();
         for (var index = 0; index < segments.Count; index++)
         {
             var segment = segments[index];
             progress.Begin(segment);
-            reference.Open(segment);
+            if (rewritten is null || crosses) reference.Open(segment);
 
             // Before the first linear the two are one, but for a packed embedding table, whose statistics (as a head's) come last.
             rewritten?.Open(segment, index == 0 ? reference : null);
-            var sums = segment.Inputs.ToDictionary(input => input, input => Sums(input, sequential));
+            var sums = segment.Inputs.ToDictionary(input => input, input => Sums(input, crosses));
             for (var batch = 0; batch < batches.Count; batch++)
             {
-                Run(reference, rewritten, batch, sums, products);
+                Run(rewritten is null || crosses ? reference : null, rewritten, batch, sums);
                 progress.Step();
             }
 
@@ -181,50 +181,55 @@ internal sealed class Calibrator : IDisposable
             }
 
             // Matrices of K x K are large objects, which are collected rarely where memory is plenty; the next segment makes its own.
-            if (products is not null) GC.Collect();
+            if (_targets.Level > StatisticsLevel.Moments) GC.Collect();
         }
 
         return gathered;
     }
 
-    private void Run(ActivationStream reference, ActivationStream? rewritten, int batch, Dictionary<CalibratedInput, InputStatistics> sums, GramSession? products)
+    private void Run(ActivationStream? reference, ActivationStream? rewritten, int batch, Dictionary<CalibratedInput, InputStatistics> sums)
     {
         var cancellation = _rewrite.CancellationToken;
+        if (reference is null)
+        {
+            rewritten!.Run(batch, values => Add(sums, values, null), cancellation);
+            return;
+        }
+
         reference.Run(
             batch,
             values =>
             {
-                if (rewritten is null) Add(sums, values, null, products);
-                else rewritten.Run(batch, quantized => Add(sums, quantized, values, products), cancellation);
+                if (rewritten is null) Add(sums, values, null);
+                else rewritten.Run(batch, quantized => Add(sums, quantized, values), cancellation);
             },
             cancellation);
     }
 
     private SessionSettings Settings => new() { Threads = _threads };
 
-    private static InputStatistics Sums(CalibratedInput input, bool sequential)
+    private static InputStatistics Sums(CalibratedInput input, bool crosses)
     {
         var level = input.Weights.Max(weight => QuantizerCatalog.Get(weight.Algorithm).StatisticsNeeded);
         return new InputStatistics(input.K)
         {
-            Gram = level >= StatisticsLevel.Gram ? new GramSum(input.K) : null,
-            CrossGram = sequential && level >= StatisticsLevel.CrossGram ? new GramSum(input.K) : null,
+            Gram = level >= StatisticsLevel.Gram ? new GramSum(input.K, symmetric: true) : null,
+            CrossGram = crosses && level >= StatisticsLevel.CrossGram ? new GramSum(input.K, symmetric: false) : null,
         };
     }
 
-    private void Add(
-        Dictionary<CalibratedInput, InputStatistics> sums, IReadOnlyDictionary<string, OrtValue> values, IReadOnlyDictionary<string, OrtValue>? reference, GramSession? products)
+    private void Add(Dictionary<CalibratedInput, InputStatistics> sums, IReadOnlyDictionary<string, OrtValue> values, IReadOnlyDictionary<string, OrtValue>? reference)
     {
         foreach (var (input, sum) in sums)
         {
             var rows = Rows(values[input.Name], input, ref _rows);
             sum.Add(rows, _threads);
-            sum.Gram?.Add(products!, rows.Span, rows.Span);
+            sum.Gram?.Add(rows, _threads);
             if (sum.CrossGram is null) continue;
             var original = Rows(reference![input.Name], input, ref _referenceRows);
 
             // Where a model chooses its experts, the quantized one may choose others.
-            if (original.Length == rows.Length) sum.CrossGram.Add(products!, original.Span, rows.Span);
+            if (original.Length == rows.Length) sum.CrossGram.Add(original, rows, _threads);
             else sum.CrossGram = null;
         }
     }

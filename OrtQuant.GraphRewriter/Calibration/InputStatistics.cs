@@ -73,26 +73,3 @@ internal sealed class InputStatistics(int k)
         }
     }
 }
-
-/// <summary>A sum of outer products, <c>[K, K]</c>.</summary>
-internal sealed class GramSum(int k)
-{
-    private float[] _sum = new float[checked(k * k)];
-    private float[] _spare = [];
-
-    /// <summary>Adds <c>A^T B</c>.</summary>
-    internal void Add(GramSession session, ReadOnlySpan<float> a, ReadOnlySpan<float> b)
-    {
-        if (_spare.Length == 0) _spare = GC.AllocateUninitializedArray<float>(_sum.Length);
-        session.Run(a, b, _sum, _spare);
-        (_sum, _spare) = (_spare, _sum);
-    }
-
-    /// <summary>The sum divided by the number of tokens; the object cannot be used any more.</summary>
-    internal ReadOnlyMemory<float> Mean(long tokens)
-    {
-        _spare = [];
-        TensorPrimitives.Multiply(_sum, 1f / Math.Max(1, tokens), _sum);
-        return _sum;
-    }
-}

@@ -21,7 +21,8 @@ internal static class OwnTextWriter
     {
         rewrite.Progress?.Report(new RewriteProgress("writing text", 0, options.Length));
         using var place = OutputFolder.Begin(Path.Combine(folder, Guid.NewGuid().ToString("N")));
-        var settings = new SessionSettings { Threads = rewrite.Threads };
+        // A cache that grows with every token is what an arena, which grows by doubling, is worst at.
+        var settings = new SessionSettings { Threads = rewrite.Threads, UseArena = false };
         using var model = LanguageModel.Open(Copy(modelFile, place.Path, rewrite), settings, ModelConfiguration.Read(modelFile));
         if (model.Signature.Cache.Count == 0)
         {
@@ -71,11 +72,11 @@ internal static class OwnTextWriter
     // Seeds of neighbouring sequences must not be neighbours: two runs with seeds 1 and 2 would share all but one.
     private static int HashCode(int seed, int sequence) => unchecked((seed * 1_000_003) ^ (sequence * 7919));
 
-    /// <summary>The model in 8 bits, or the model itself where nothing can be packed.</summary>
+    /// <summary>The model in 8 bits with a float32 cache (attention over a float16 one is slow), or the model itself where nothing can be packed.</summary>
     private static string Copy(string modelFile, string folder, RewriteOptions rewrite)
     {
         using var model = OnnxModel.Load(modelFile);
-        var plan = QuantizationPlan.Create(model, new PlanOptions { Bits = 8, AccuracyLevel = 4 }, rewrite.CancellationToken);
+        var plan = QuantizationPlan.Create(model, new PlanOptions { Bits = 8, AccuracyLevel = 4, Io = InterfaceType.Float32 }, rewrite.CancellationToken);
         if (plan.Weights.Count == 0) return modelFile;
         return ModelRewriter.Rewrite(
             model, plan, Path.Combine(folder, "model.onnx"), new RewriteOptions { Threads = rewrite.Threads, CancellationToken = rewrite.CancellationToken }).Path;

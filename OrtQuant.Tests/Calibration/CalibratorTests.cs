@@ -74,27 +74,38 @@ public sealed class CalibratorTests
     }
 
     [TestMethod]
-    public void SumsOfProductsAreThoseOfADirectComputation()
+    [DataRow(1)]
+    [DataRow(48)]
+    [DataRow(70)]
+    public void SumsOfProductsAreThoseOfADirectComputation(int k)
     {
-        const int K = 70;
         var random = new Random(5);
-        float[] Rows(int count) => [.. Enumerable.Range(0, count * K).Select(_ => (float)random.NextDouble() - 0.3f)];
+        float[] Rows(int count) => [.. Enumerable.Range(0, count * k).Select(_ => (float)random.NextDouble() - 0.3f)];
         (float[] A, float[] B)[] batches = [(Rows(33), Rows(33)), (Rows(1), Rows(1)), (Rows(600), Rows(600))];
-        using var session = new GramSession(new SessionSettings { Threads = 2 });
-        var sum = new GramSum(K);
-        foreach (var (a, b) in batches) sum.Add(session, a, b);
-
-        var expected = new float[K * K];
-        for (var i = 0; i < expected.Length; i++)
+        float[]? first = null;
+        foreach (var threads in (int[])[1, 3])
         {
-            expected[i] = (float)(batches.Sum(batch => Enumerable.Range(0, batch.A.Length / K).Sum(row => (double)batch.A[(row * K) + (i / K)] * batch.B[(row * K) + (i % K)])) / 634);
-        }
+            var (gram, cross) = (new GramSum(k, symmetric: true), new GramSum(k, symmetric: false));
+            foreach (var (a, b) in batches)
+            {
+                gram.Add(a, threads);
+                cross.Add(a, b, threads);
+            }
 
-        var actual = sum.Mean(634).ToArray();
-        Assert.IsLessThan(1e-6, FixtureRunner.RelativeError(expected, actual));
-        (actual[1], actual[K]) = (actual[K], actual[1]);
-        Assert.IsGreaterThan(1e-5, FixtureRunner.RelativeError(expected, actual), "a transposed result must show");
+            var actual = gram.Mean(634).ToArray();
+            Assert.IsLessThan(1e-6, FixtureRunner.RelativeError(Direct(batches, k, symmetric: true), actual));
+            CollectionAssert.AreEqual(first ??= actual, actual, "threads");
+            actual = cross.Mean(634).ToArray();
+            Assert.IsLessThan(1e-6, FixtureRunner.RelativeError(Direct(batches, k, symmetric: false), actual));
+            if (k == 1) continue;
+            (actual[1], actual[k]) = (actual[k], actual[1]);
+            Assert.IsGreaterThan(1e-5, FixtureRunner.RelativeError(Direct(batches, k, symmetric: false), actual), "a transposed result must show");
+        }
     }
+
+    private static float[] Direct((float[] A, float[] B)[] batches, int k, bool symmetric) =>
+        [.. Enumerable.Range(0, k * k).Select(i => (float)(batches.Sum(batch => Enumerable.Range(0, batch.A.Length / k).Sum(
+            row => (double)batch.A[(row * k) + (i / k)] * (symmetric ? batch.A : batch.B)[(row * k) + (i % k)])) / 634))];
 
     [TestMethod]
     public void WeightsSeeTheInputsThatQuantizedOnesGive()

@@ -19,7 +19,8 @@ internal static class GramDriver
         {
             var statistics = context.Statistics!;
             var grid = scheme.CreateGrid(weight.Shape, parameters);
-            var problem = new GramProblem(statistics.Gram.Span, diagonal, grid.GroupSize, options.Damping, context.ThreadCount);
+            var problem = new GramProblem(
+                statistics.Gram.Span, diagonal, grid.GroupSize, options.ShrinkageOf(diagonal.Length, statistics.Tokens), options.Damping, context.ThreadCount);
             if (grid is not IAffineGrid affine)
             {
                 return Run(weight, grid, context, (n0, count, values) => RowFeedback.Quantize(problem, diagonal, grid, n0, count, values));

@@ -1,4 +1,6 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace OrtQuant.GraphRewriter.Quantizers.Gram;
 
@@ -9,7 +11,10 @@ namespace OrtQuant.GraphRewriter.Quantizers.Gram;
 /// </summary>
 internal static class UpperFactor
 {
+    // Columns of a block: a multiple of what a vector holds, and of the columns taken at once.
     private const int BlockSize = 64;
+    private const int RowsAtOnce = 2;
+    private const int ColumnsAtOnce = 4;
 
     /// <summary>
     /// Factors a symmetric matrix in double precision, left-looking over blocks of columns; null if it is not positive definite. The matrix is read in
@@ -40,7 +45,11 @@ internal static class UpperFactor
                 if (!Complete(lower, i, block, i + 1)) return null;
             }
 
-            Parallel.For(end, size, options, i => Complete(lower, i, block, end));
+            Parallel.For(0, (size - end + RowsAtOnce - 1) / RowsAtOnce, options, pair =>
+            {
+                var i = end + (pair * RowsAtOnce);
+                CompleteTwo(lower, i, Math.Min(i + 1, size - 1), block, end);
+            });
         }
 
         return Reverse(lower, size, options);
@@ -64,6 +73,57 @@ internal static class UpperFactor
         }
 
         return true;
+    }
+
+    // The same of two rows (or of one twice) below the block. What the columns before the block take off is two by four dot products at once: a
+    // number is loaded for several of them.
+    private static void CompleteTwo(double[][] lower, int i0, int i1, int from, int to)
+    {
+        var (first, second) = (lower[i0], lower[i1]);
+        Span<double> rest = stackalloc double[2 * BlockSize];
+        for (var j = from; j < to; j += ColumnsAtOnce)
+        {
+            Dots(first, second, lower, Math.Min(j, to - 1), to - 1, from, rest[(2 * (j - from))..]);
+        }
+
+        for (var j = from; j < to; j++)
+        {
+            var column = lower[j];
+            var (sum0, sum1) = (rest[2 * (j - from)], rest[(2 * (j - from)) + 1]);
+            var known = column.AsSpan(from, j - from);
+            var value0 = (first[j] - sum0 - TensorPrimitives.Dot<double>(first.AsSpan(from, j - from), known)) / column[j];
+            var value1 = (second[j] - sum1 - TensorPrimitives.Dot<double>(second.AsSpan(from, j - from), known)) / column[j];
+            (first[j], second[j]) = (value0, value1);
+        }
+    }
+
+    // Dot products of two rows with rows j .. j + 3 (the last again where there are fewer) over the first columns; pairs in order of j.
+    private static void Dots(double[] first, double[] second, double[][] lower, int j, int last, int columns, Span<double> sums)
+    {
+        ref var x0 = ref MemoryMarshal.GetArrayDataReference(first);
+        ref var x1 = ref MemoryMarshal.GetArrayDataReference(second);
+        ref var y0 = ref MemoryMarshal.GetArrayDataReference(lower[j]);
+        ref var y1 = ref MemoryMarshal.GetArrayDataReference(lower[Math.Min(j + 1, last)]);
+        ref var y2 = ref MemoryMarshal.GetArrayDataReference(lower[Math.Min(j + 2, last)]);
+        ref var y3 = ref MemoryMarshal.GetArrayDataReference(lower[Math.Min(j + 3, last)]);
+        var (a0, a1, a2, a3) = (Vector256<double>.Zero, Vector256<double>.Zero, Vector256<double>.Zero, Vector256<double>.Zero);
+        var (b0, b1, b2, b3) = (Vector256<double>.Zero, Vector256<double>.Zero, Vector256<double>.Zero, Vector256<double>.Zero);
+        for (nuint at = 0; at < (nuint)columns; at += (nuint)Vector256<double>.Count)
+        {
+            var (u, v) = (Vector256.LoadUnsafe(ref x0, at), Vector256.LoadUnsafe(ref x1, at));
+            var y = Vector256.LoadUnsafe(ref y0, at);
+            (a0, b0) = (Vector256.FusedMultiplyAdd(u, y, a0), Vector256.FusedMultiplyAdd(v, y, b0));
+            y = Vector256.LoadUnsafe(ref y1, at);
+            (a1, b1) = (Vector256.FusedMultiplyAdd(u, y, a1), Vector256.FusedMultiplyAdd(v, y, b1));
+            y = Vector256.LoadUnsafe(ref y2, at);
+            (a2, b2) = (Vector256.FusedMultiplyAdd(u, y, a2), Vector256.FusedMultiplyAdd(v, y, b2));
+            y = Vector256.LoadUnsafe(ref y3, at);
+            (a3, b3) = (Vector256.FusedMultiplyAdd(u, y, a3), Vector256.FusedMultiplyAdd(v, y, b3));
+        }
+
+        ReadOnlySpan<double> all =
+            [Vector256.Sum(a0), Vector256.Sum(b0), Vector256.Sum(a1), Vector256.Sum(b1), Vector256.Sum(a2), Vector256.Sum(b2), Vector256.Sum(a3), Vector256.Sum(b3)];
+        all[..Math.Min(all.Length, sums.Length)].CopyTo(sums);
     }
 
     private static float[] Reverse(double[][] lower, int size, ParallelOptions options)
