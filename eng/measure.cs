@@ -50,8 +50,9 @@ try
         var variants = new List<(string Title, string Folder)> { ("FP16, the original", folder) };
         foreach (var (title, options) in new[]
         {
-            ("ONNX Runtime's 4-bit `MatMulNBits`", new[] { "--emit", "microsoft" }),
+            ("ONNX Runtime's 4-bit `MatMulNBits`", new[] { "--emit", "microsoft", "--quality", "fast" }),
             ("**OrtQuant 4-bit** (default)", []),
+            ("OrtQuant 4-bit, `--quality fast`", ["--quality", "fast"]),
             ("OrtQuant 8-bit, group 32", ["--bits", "8", "--group-size", "32"]),
         })
         {

@@ -27,8 +27,11 @@ internal sealed class CalibrationArguments
         foreach (var option in (ReadOnlySpan<Option>)[_text, _tokens, _stats, _save]) command.Options.Add(option);
     }
 
-    /// <summary>Whether a source is given.</summary>
-    public bool AreGiven(ParseResult arguments) => Given(arguments) is not null;
+    /// <summary>Whether a source is given, or statistics are to be saved.</summary>
+    public bool AreGiven(ParseResult arguments) => Given(arguments) is not null || arguments.GetValue(_save) is not null;
+
+    /// <summary>Whether the source is a file of statistics.</summary>
+    public bool AreSaved(ParseResult arguments) => arguments.GetValue(_stats) is not null;
 
     /// <summary>Checks the combination without touching a file of any size.</summary>
     /// <param name="arguments">The parsed command line.</param>
@@ -47,10 +50,10 @@ internal sealed class CalibrationArguments
     /// <summary>Reads the source.</summary>
     /// <param name="arguments">The parsed command line.</param>
     /// <param name="modelFile">The model; the tokenizer is beside it.</param>
-    /// <param name="required">Whether a model that cannot be calibrated is an error.</param>
-    public CalibrationOptions Read(ParseResult arguments, string modelFile, bool required)
+    /// <param name="options">How statistics are gathered; its text is written where no source is given.</param>
+    public CalibrationOptions Read(ParseResult arguments, string modelFile, CalibrationOptions options)
     {
-        var options = new CalibrationOptions { SaveTo = arguments.GetValue(_save), Required = required || Given(arguments) is not null };
+        options = options with { SaveTo = arguments.GetValue(_save), Required = options.Required || Given(arguments) is not null };
         if (Statistics(arguments) is { } statistics) return options with { Statistics = statistics };
         if (arguments.GetValue(_tokens) is { } tokens) return options with { Sequences = Cut(TokenSequences.ReadTokenFile(tokens)), Source = tokens };
         if (arguments.GetValue(_text) is { } text) return options with { Sequences = Cut(Tokenize(text, modelFile)), Source = text };

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using OrtQuant.GraphRewriter.Adapters;
+using OrtQuant.GraphRewriter.Calibration;
 using OrtQuant.GraphRewriter.Graph;
 using OrtQuant.GraphRewriter.Planning;
 using OrtQuant.GraphRewriter.Planning.Allocation;
@@ -36,7 +37,7 @@ internal sealed class PlanArguments
         "--algorithm", "How codes and scales are chosen (default: that of --quality)", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
 
     private readonly Option<string?> _quality = OneOfOrNone(
-        "--quality", $"How much to spend on quality (default: {QualityRecipe.Fast.Name}, or {QualityRecipe.Balanced.Name} with text to calibrate on)", [.. QualityRecipe.All.Select(recipe => recipe.Name)]);
+        "--quality", $"How much to spend on quality (default: {QualityRecipe.Balanced.Name}; {QualityRecipe.Fast.Name} with --bits 8 and no text)", [.. QualityRecipe.All.Select(recipe => recipe.Name)]);
     private readonly Option<string?> _accuracyLevel = OneOfOrNone(
         "--accuracy-level", "How the kernels compute (default: float with --bits 8, else int8 activations)", "float", "int8", "0", "1", "4");
     private readonly Option<string> _target = OneOf("--target", "cpu", "Where the model is meant to run", "cpu", "cuda");
@@ -65,9 +66,6 @@ internal sealed class PlanArguments
         Calibration.AddTo(command);
     }
 
-    /// <summary>Whether the user asked for an algorithm by name, or for a plan: then a model that cannot be calibrated is an error.</summary>
-    public bool NamesAlgorithm(ParseResult arguments) => arguments.GetValue(_algorithm) is not null || arguments.GetValue(_plan) is not null;
-
     /// <summary>Where statistics come from.</summary>
     public CalibrationArguments Calibration { get; } = new();
 
@@ -91,13 +89,24 @@ internal sealed class PlanArguments
         return (model, progress, cancellation) => AllocatedPlan.Create(model, options, allocation, progress.ForStages(), cancellation);
     }
 
+    /// <summary>How statistics are gathered for a plan. A model that cannot be calibrated is an error only where the user asks for an algorithm by name.</summary>
+    public CalibrationOptions Gathering(ParseResult arguments, QuantizationPlan plan) => arguments.GetValue(_algorithm) is null
+        ? QualityRecipe.CalibrationOf(plan) with { Required = false }
+        : new CalibrationOptions();
+
+    private QualityRecipe Recipe(ParseResult arguments) => arguments.GetValue(_quality) is { } quality
+        ? QualityRecipe.Get(quality)
+        : QualityRecipe.Default(_allocation.UniformBits(arguments), Calibration.AreGiven(arguments));
+
     /// <summary>The algorithm: named, or that of the recipe.</summary>
     private string Algorithm(ParseResult arguments)
     {
         var (named, quality) = (arguments.GetValue(_algorithm), arguments.GetValue(_quality));
         if (named is not null && quality is not null) throw new UsageException("--quality and --algorithm exclude each other: a quality is an algorithm and what goes with it");
-        var recipe = quality is not null ? QualityRecipe.Get(quality) : QualityRecipe.Default(Calibration.AreGiven(arguments));
-        var algorithm = named ?? recipe.Algorithm;
+        var recipe = Recipe(arguments);
+
+        // A file of statistics holds no products of inputs.
+        var algorithm = named ?? (recipe == QualityRecipe.Balanced && Calibration.AreSaved(arguments) ? WeightedSearch.Instance.Name : recipe.Algorithm);
         var uses = QuantizerCatalog.Get(algorithm).StatisticsNeeded > StatisticsLevel.None;
         Calibration.Validate(arguments, uses ? null : algorithm);
         return algorithm;

@@ -98,7 +98,7 @@ public sealed class Recommender
         {
             Threads = _options.Threads,
             CancellationToken = _cancellation,
-            Calibration = plan.UsesStatistics ? new CalibrationOptions { Required = false } : null,
+            Calibration = plan.UsesStatistics ? QualityRecipe.CalibrationOf(plan) with { Required = false } : null,
         });
         var result = ModelEvaluator.Evaluate(
             new NamedModel("original", _modelFile), [new NamedModel(recipe.Options, file)], new EvaluationOptions { Sequences = sequences, Session = _session }, null, _cancellation);

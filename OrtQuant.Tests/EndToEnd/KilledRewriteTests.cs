@@ -47,11 +47,11 @@ public sealed class KilledRewriteTests
         CollectionAssert.AreEquivalent(Names(folder.File("new")), Names(folder.File("target")));
     }
 
-    private static ProcessResult Rewrite(string model, string output, string bits) => Tool.Run("rewrite", model, "-o", output, "--bits", bits);
+    private static ProcessResult Rewrite(string model, string output, string bits) => Tool.Run("rewrite", model, "-o", output, "--bits", bits, "--quality", "fast");
 
     private static void KillAfter(TimeSpan delay, string model, string target)
     {
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [Tool.Assembly, "rewrite", model, "-o", target, "--bits", "4"])
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [Tool.Assembly, "rewrite", model, "-o", target, "--bits", "4", "--quality", "fast"])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -26,7 +26,7 @@ public sealed class SchemeEndToEndTests
     public void TheBundledModelIsRewrittenAndVerified(string scheme)
     {
         using var folder = new TemporaryFolder();
-        var result = Tool.Run("rewrite", TestFiles.Stories260K, "-o", folder.File("out"), "--scheme", scheme, "--verify", "--json").ShouldSucceed().Json();
+        var result = Tool.Run("rewrite", TestFiles.Stories260K, "-o", folder.File("out"), "--scheme", scheme, "--quality", "fast", "--verify", "--json").ShouldSucceed().Json();
 
         Assert.AreEqual(0, result.GetProperty("skipped").GetArrayLength());
         Assert.IsTrue(result.GetProperty("compare").GetProperty("kernels").EnumerateArray().All(check => check.GetProperty("passed").GetBoolean()));

@@ -29,7 +29,7 @@ public sealed class PackagingTests
     [TestMethod]
     public void EmptyProjectRunsTheReadmesLines()
     {
-        Tool("rewrite", TestFiles.Stories260K, "-o", _folder.File("app", "q4"));
+        Tool("rewrite", TestFiles.Stories260K, "-o", _folder.File("app", "q4"), "--quality", "fast");
         var program = ReadmeSnippet().Replace("model.q4.onnx", "q4/model.onnx", StringComparison.Ordinal) + """
 
             Console.WriteLine($"{OrtQuantRuntime.Version} runs {string.Join(' ', session.OutputNames)}");
@@ -86,7 +86,7 @@ public sealed class PackagingTests
         var shape = new LlamaShape(
             Layers: 2, Hidden: 128, FeedForward: 352, Heads: 4, KeyValueHeads: 2, Vocabulary: 300, Positions: 64, Tied: true);
         ModelFiles.Write(_folder.File("fp16"), shape, GraphForm.Genai, seed: 5);
-        var rewritten = Tool("rewrite", _folder.File("fp16"), "-o", _folder.File("q4")).Output;
+        var rewritten = Tool("rewrite", _folder.File("fp16"), "-o", _folder.File("q4"), "--quality", "fast").Output;
 
         var output = ConsoleProject.Run(project, _folder.File("q4")).ShouldSucceed().Output.Trim().Split('\n');
 

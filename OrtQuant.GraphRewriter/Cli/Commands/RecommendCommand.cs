@@ -77,7 +77,7 @@ internal sealed class RecommendCommand : ToolCommand
         {
             Threads = threads,
             CancellationToken = cancellation,
-            Calibration = plan.UsesStatistics ? new CalibrationOptions { Required = false } : null,
+            Calibration = plan.UsesStatistics ? QualityRecipe.CalibrationOf(plan) with { Required = false } : null,
         };
         RewriteCommand.Rewrite(input, output, (_, _, _) => plan, _ => options, progress, cancellation);
     }

@@ -25,6 +25,7 @@ internal sealed class RewriteCommand : ToolCommand
             "Quantize the weights of a model and rewrite its graph to the ops that read them.",
             "ortquant rewrite models/stories260k -o out/stories260k --verify",
             "ortquant rewrite model.onnx -o model.q4.onnx",
+            "ortquant rewrite model.onnx -o model.q4.onnx --quality fast",
             "ortquant rewrite model.onnx -o model.q8.onnx --bits 8 --accuracy-level float",
             "ortquant rewrite model -o out/model --adapter my-lora",
             "ortquant rewrite model.onnx -o model.q.onnx --bits 4.5 --sensitivity measured",
@@ -49,7 +50,7 @@ internal sealed class RewriteCommand : ToolCommand
 
         var options = new RewriteOptions { Threads = threads, CancellationToken = context.Cancellation };
         RewriteOptions Calibrated(QuantizationPlan plan) =>
-            plan.UsesStatistics ? options with { Calibration = _plan.Calibration.Read(arguments, input.File, _plan.NamesAlgorithm(arguments)) } : options;
+            plan.UsesStatistics ? options with { Calibration = _plan.Calibration.Read(arguments, input.File, _plan.Gathering(arguments, plan)) } : options;
 
         var (result, plan) = await context.RunAsync(progress => Rewrite(input, output, createPlan, Calibrated, progress, context.Cancellation));
         if (result.Calibration?.Fallback is { } reason) context.Log($"note: rounded to nearest, because the model cannot be calibrated: {reason}");

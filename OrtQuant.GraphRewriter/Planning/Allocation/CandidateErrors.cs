@@ -8,8 +8,8 @@ namespace OrtQuant.GraphRewriter.Planning.Allocation;
 /// <summary>The error of a weight stored in different ways, from some of its rows: they are quantized as the rewrite will do it.</summary>
 internal sealed class CandidateErrors
 {
-    // Rows differ little in their relative error: these give it to a percent or two.
-    private const int MostValues = 1 << 18;
+    // Rows differ little in their relative error: these give it to a few percent.
+    private const int MostValues = 1 << 16;
     private const int FewestRows = 64;
 
     private readonly DenseWeight _rows;
