@@ -15,7 +15,7 @@ need clang-format:clang-format
 need_dotnet
 eng/setup.sh packages
 mapfile -t sources < <(git ls-files --cached --others --exclude-standard \
-  'OrtQuant.Native/*.cc' 'OrtQuant.Native/*.h' 'OrtQuant.Native/*.cu' 'OrtQuant.Native/*.inc')
+  'OrtQuant.Native/*.cc' 'OrtQuant.Native/*.h' 'OrtQuant.Native/*.cu' 'OrtQuant.Native/*.cuh' 'OrtQuant.Native/*.inc')
 if $check; then
   clang-format --dry-run -Werror "${sources[@]}"
   dotnet format OrtQuant.sln whitespace --verify-no-changes

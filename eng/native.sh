@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 build=${1:?usage: eng/native.sh BUILD_FOLDER [--all] [CMAKE_OPTION...]}
 build=${build%/}
 shift
-target=ortquant
+target=native_libraries
 if [ "${1:-}" = --all ]; then target=all; shift; fi
 
 need cmake:cmake g++:g++ ninja:ninja-build

@@ -19,7 +19,7 @@ namespace ortq {
 /// An ONNX element type (TensorProto.DataType); models may hold any of them, so this is a number and not an
 /// enumeration.
 using ElementType = int32_t;
-inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kFloat16 = 10;
+inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kFloat16 = 10, kBfloat16 = 16;
 
 /// "float32", "uint8", ...; "type 99" for a number that ONNX does not know.
 std::string TypeName(ElementType type);
@@ -151,8 +151,10 @@ class Invocation {
   /// Allocates the output and returns its memory.
   virtual void* Output(std::span<const int64_t> shape) = 0;
   virtual ParallelFor Parallel() = 0;
-  /// Memory that is freed after the call.
+  /// Memory that is freed after the call; a device's, on a device.
   virtual Scratch ScratchMemory() = 0;
+  /// The stream that a device's work goes to: a cudaStream_t. Null on the CPU.
+  virtual void* Stream() { return nullptr; }
 
  protected:
   ~Invocation() = default;

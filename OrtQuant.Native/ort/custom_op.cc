@@ -4,6 +4,7 @@
 #include <charconv>
 #include <memory>
 
+#include "ort/cuda_invocation.h"
 #include "ort/invocation.h"
 #include "ort/node_reader.h"
 #include "ort/shape_inference.h"
@@ -33,8 +34,8 @@ int ThreadHint(const NodeReader& node) {
 /// What ONNX Runtime holds for a node: the kernel, and the session's allocator for scratch memory.
 class NodeKernel {
  public:
-  NodeKernel(const OrtApi& api, const OpSpec& spec, const OrtKernelInfo* info) : api_(api) {
-    const OrtNodeReader reader(api, info);
+  NodeKernel(const OrtApi& api, const OpSpec& spec, const OrtKernelInfo* info, bool cuda) : api_(api), cuda_(cuda) {
+    const OrtNodeReader reader(api, info, !cuda);
     kernel_ = CreateKernel(spec, reader);
     threads_ = ThreadHint(reader);
     Log(spec, reader, info);
@@ -46,8 +47,13 @@ class NodeKernel {
 
   OrtStatus* Compute(OrtKernelContext* context) const {
     return Guarded(api_, [&] {
-      OrtInvocation call(api_, context, allocator_, threads_);
-      kernel_->Compute(call);
+      if (cuda_) {
+        OrtCudaInvocation call(api_, context, allocator_);
+        kernel_->Compute(call);
+      } else {
+        OrtInvocation call(api_, context, allocator_, threads_);
+        kernel_->Compute(call);
+      }
     });
   }
 
@@ -69,11 +75,12 @@ class NodeKernel {
   std::unique_ptr<Kernel> kernel_;
   OrtAllocator* allocator_ = nullptr;
   int threads_ = 0;
+  bool cuda_;
 };
 
 OrtStatus* ORT_API_CALL Create(const OrtCustomOp* op, const OrtApi*, const OrtKernelInfo* info, void** kernel) {
   const CustomOp& self = Self(op);
-  return Guarded(self.api(), [&] { *kernel = new NodeKernel(self.api(), self.spec(), info); });
+  return Guarded(self.api(), [&] { *kernel = new NodeKernel(self.api(), self.spec(), info, self.cuda()); });
 }
 
 OrtStatus* ORT_API_CALL Compute(void* kernel, OrtKernelContext* context) {
@@ -90,11 +97,13 @@ OrtStatus* ORT_API_CALL InferShape(const OrtCustomOp* op, OrtShapeInferContext* 
 
 }  // namespace
 
-CustomOp::CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type)
-    : OrtCustomOp{}, api_(api), spec_(spec), input_type_(input_type), output_type_(output_type) {
+CustomOp::CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda)
+    : OrtCustomOp{}, api_(api), spec_(spec), input_type_(input_type), output_type_(output_type), cuda_(cuda) {
   version = kApiVersion;
   GetName = [](const OrtCustomOp* op) { return Self(op).spec().name; };
-  GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU provider
+  GetExecutionProviderType = [](const OrtCustomOp* op) -> const char* {
+    return Self(op).cuda() ? "CUDAExecutionProvider" : nullptr;  // null: the CPU provider
+  };
   GetInputTypeCount = [](const OrtCustomOp* op) { return Self(op).spec().inputs.size(); };
   GetInputType = [](const OrtCustomOp* op, size_t index) {
     return static_cast<ONNXTensorElementDataType>(index == 0 ? Self(op).input_type() : kAnyType);
@@ -123,16 +132,25 @@ std::vector<CustomOp> Overloads(const OrtApi& api, const OpSpec& spec) {
   std::vector<CustomOp> overloads;
   if (spec.rule.type_attribute != nullptr) {
     // The output's type is chosen in shape inference; ONNX Runtime then takes the overload with that output.
-    for (const ElementType type : spec.output.types) overloads.emplace_back(api, spec, kAnyType, type);
+    for (const ElementType type : spec.output.types) overloads.emplace_back(api, spec, kAnyType, type, false);
     return overloads;
   }
   const auto permitted = spec.inputs[0].types;
-  for (const ElementType type : permitted) overloads.emplace_back(api, spec, type, type);
+  for (const ElementType type : permitted) overloads.emplace_back(api, spec, type, type, false);
   for (ElementType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; type <= ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16; ++type) {
     const bool complex =
         type == ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64 || type == ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128;
     if (complex || std::ranges::find(permitted, type) != permitted.end()) continue;
-    overloads.emplace_back(api, spec, type, OutputTypeFor(spec, type));
+    overloads.emplace_back(api, spec, type, OutputTypeFor(spec, type), false);
+  }
+  return overloads;
+}
+
+std::vector<CustomOp> CudaOverloads(const OrtApi& api, const OpSpec& spec) {
+  std::vector<CustomOp> overloads;
+  const bool by_output = spec.rule.type_attribute != nullptr;
+  for (const ElementType type : by_output ? spec.output.types : spec.inputs[0].types) {
+    overloads.emplace_back(api, spec, by_output ? kAnyType : type, type, true);
   }
   return overloads;
 }

@@ -13,22 +13,28 @@ namespace ortq::ort {
 /// for types of input 0 that the op does not permit.
 class CustomOp final : public OrtCustomOp {
  public:
-  /// input_type: ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED stands for any type.
-  CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type);
+  /// input_type: ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED stands for any type. cuda: of the CUDA provider, not the
+  /// CPU's.
+  CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda);
 
   const OrtApi& api() const { return api_; }
   const OpSpec& spec() const { return spec_; }
   ElementType input_type() const { return input_type_; }
   ElementType output_type() const { return output_type_; }
+  bool cuda() const { return cuda_; }
 
  private:
   const OrtApi& api_;
   const OpSpec& spec_;
   ElementType input_type_;
   ElementType output_type_;
+  bool cuda_;
 };
 
 /// All overloads of an op, permitted types first.
 std::vector<CustomOp> Overloads(const OrtApi& api, const OpSpec& spec);
+
+/// The overloads of an op on the CUDA provider: permitted types only, since those that are not belong to the CPU's.
+std::vector<CustomOp> CudaOverloads(const OrtApi& api, const OpSpec& spec);
 
 }  // namespace ortq::ort

@@ -2,24 +2,24 @@
 
 namespace ortq::ort {
 
-TensorView OrtInvocation::Input(size_t index) {
+TensorView ReadInput(const OrtApi& api, OrtKernelContext* context, size_t index) {
   const OrtValue* value = nullptr;
-  Check(api_, api_.KernelContext_GetInput(context_, index, &value));
+  Check(api, api.KernelContext_GetInput(context, index, &value));
   if (value == nullptr) return {};
   ONNXTensorElementDataType type{};
   const int64_t* shape = nullptr;
   size_t rank = 0;
-  Check(api_, api_.GetTensorElementTypeAndShapeDataReference(value, &type, &shape, &rank));
+  Check(api, api.GetTensorElementTypeAndShapeDataReference(value, &type, &shape, &rank));
   const void* data = nullptr;
-  Check(api_, api_.GetTensorData(value, &data));
+  Check(api, api.GetTensorData(value, &data));
   return {type, {shape, rank}, data};
 }
 
-void* OrtInvocation::Output(std::span<const int64_t> shape) {
+void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape) {
   OrtValue* value = nullptr;
-  Check(api_, api_.KernelContext_GetOutput(context_, 0, shape.data(), shape.size(), &value));
+  Check(api, api.KernelContext_GetOutput(context, 0, shape.data(), shape.size(), &value));
   void* data = nullptr;
-  Check(api_, api_.GetTensorMutableData(value, &data));
+  Check(api, api.GetTensorMutableData(value, &data));
   return data;
 }
 

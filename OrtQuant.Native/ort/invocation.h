@@ -11,6 +11,11 @@
 
 namespace ortq::ort {
 
+/// Input `index` of a Compute call; data is null when it is absent.
+TensorView ReadInput(const OrtApi& api, OrtKernelContext* context, size_t index);
+/// Allocates the output of a Compute call and returns its memory.
+void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape);
+
 class OrtInvocation final : public Invocation {
  public:
   OrtInvocation(const OrtApi& api, OrtKernelContext* context, OrtAllocator* allocator, int threads)
@@ -21,8 +26,8 @@ class OrtInvocation final : public Invocation {
     for (void* block : blocks_) allocator_->Free(allocator_, block);
   }
 
-  TensorView Input(size_t index) override;
-  void* Output(std::span<const int64_t> shape) override;
+  TensorView Input(size_t index) override { return ReadInput(api_, context_, index); }
+  void* Output(std::span<const int64_t> shape) override { return AllocateOutput(api_, context_, shape); }
   ParallelFor Parallel() override { return {this, &OrtInvocation::Run, threads_}; }
   Scratch ScratchMemory() override { return {this, &OrtInvocation::Allocate}; }
 

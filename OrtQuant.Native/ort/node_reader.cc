@@ -23,7 +23,8 @@ InputInfo Describe(const OrtApi& api, OrtTypeInfo* type_info) {
 
 }  // namespace
 
-OrtNodeReader::OrtNodeReader(const OrtApi& api, const OrtKernelInfo* info) : api_(api), info_(info) {
+OrtNodeReader::OrtNodeReader(const OrtApi& api, const OrtKernelInfo* info, bool constants)
+    : api_(api), info_(info), constants_(constants) {
   Check(api_, api_.KernelInfo_GetInputCount(info_, &input_count_));
   Check(api_, api_.KernelInfo_GetConfigEntries(info_, &config_));
 }
@@ -60,7 +61,7 @@ InputInfo OrtNodeReader::Input(size_t index) const {
     Check(api_, api_.GetTensorElementTypeAndShapeDataReference(value, &type, &shape, &rank));
     info.shape.assign(shape, shape + rank);
     info.shape_known = true;
-    Check(api_, api_.GetTensorData(value, &info.data));
+    if (constants_) Check(api_, api_.GetTensorData(value, &info.data));
   }
   return info;
 }

@@ -8,7 +8,8 @@ namespace ortq::ort {
 
 class OrtNodeReader final : public NodeReader {
  public:
-  OrtNodeReader(const OrtApi& api, const OrtKernelInfo* info);
+  /// constants: whether the data of constant inputs can be read; not where it is in a device's memory.
+  OrtNodeReader(const OrtApi& api, const OrtKernelInfo* info, bool constants = true);
   OrtNodeReader(const OrtNodeReader&) = delete;
   OrtNodeReader& operator=(const OrtNodeReader&) = delete;
   ~OrtNodeReader() override;
@@ -26,6 +27,7 @@ class OrtNodeReader final : public NodeReader {
   const OrtKernelInfo* info_;
   OrtKeyValuePairs* config_ = nullptr;
   size_t input_count_ = 0;
+  bool constants_;
 };
 
 }  // namespace ortq::ort

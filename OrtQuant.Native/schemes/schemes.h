@@ -11,6 +11,8 @@ namespace ortq {
 struct Scheme {
   const char* name;
   std::span<const OpSpec* const> ops;
+  /// The same ops on ONNX Runtime's CUDA provider, where they may permit more types; their kernels see device memory.
+  std::span<const OpSpec* const> cuda_ops = {};
 };
 
 /// In the order of schemes.inc.

@@ -1,5 +1,6 @@
 // The op contracts of scheme `group`: OrtQuant.Ops/Schemes/Group/SPEC.md and GroupOp.cs say the same.
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "schemes/group/ops.h"
@@ -10,6 +11,7 @@ namespace ortq::group {
 namespace {
 
 constexpr ElementType kFloats[] = {kFloat32, kFloat16};
+constexpr ElementType kCudaFloats[] = {kFloat32, kFloat16, kBfloat16};
 constexpr ElementType kBytes[] = {kUint8};
 constexpr ElementType kZeroPointTypes[] = {kUint8, kFloat32, kFloat16};
 constexpr ElementType kIndexTypes[] = {kInt32, kInt64};
@@ -32,15 +34,21 @@ constexpr AttributeSpec kBlockSize = {"block_size", AttributeKind::kInt};
 constexpr AttributeSpec kLayout = {.name = "layout", .kind = AttributeKind::kString, .texts = kLayouts};
 constexpr AttributeSpec kVersion = {.name = kFormatVersion, .kind = AttributeKind::kInt, .values = kFormatVersions};
 
-constexpr InputSpec kMatMulInputs[] = {
-    {"X", TensorRole::kActivation, kFloats, "[..., K]"},
-    kWeightInput,
-    kScalesInput,
-    kZeroPointsInput,
-    {"bias", TensorRole::kBias, kFloats, "[N]", true},
-    {"low_rank_a", TensorRole::kLowRankA, kFloats, "[K, r]", true},
-    {"low_rank_b", TensorRole::kLowRankB, kFloats, "[r, N]", true},
-};
+template <size_t COUNT>
+constexpr std::array<InputSpec, 7> MatMulInputs(const ElementType (&floats)[COUNT]) {
+  return {{
+      {"X", TensorRole::kActivation, floats, "[..., K]"},
+      kWeightInput,
+      kScalesInput,
+      kZeroPointsInput,
+      {"bias", TensorRole::kBias, floats, "[N]", true},
+      {"low_rank_a", TensorRole::kLowRankA, floats, "[K, r]", true},
+      {"low_rank_b", TensorRole::kLowRankB, floats, "[r, N]", true},
+  }};
+}
+constexpr std::array<InputSpec, 7> kMatMulInputs = MatMulInputs(kFloats);
+constexpr std::array<InputSpec, 7> kCudaMatMulInputs = MatMulInputs(kCudaFloats);
+
 constexpr AttributeSpec kMatMulAttributes[] = {
     kK,
     kN,
@@ -98,11 +106,24 @@ constexpr OpSpec kGather = {
     .unpack = UnpackWeights,
 };
 
+constexpr OpSpec OnCuda(OpSpec spec, std::unique_ptr<Kernel> (*create)(const NodeView& node)) {
+  spec.create = create;
+  return spec;
+}
+constexpr OpSpec kCudaMatMul = [] {
+  OpSpec spec = OnCuda(kMatMul, CreateCudaMatMul);
+  spec.inputs = kCudaMatMulInputs;
+  spec.output.types = kCudaFloats;
+  return spec;
+}();
+constexpr OpSpec kCudaGather = OnCuda(kGather, CreateCudaGather);
+
 constexpr const OpSpec* kOps[] = {&kMatMul, &kGather};
+constexpr const OpSpec* kCudaOps[] = {&kCudaMatMul, &kCudaGather};
 
 }  // namespace
 
 extern const Scheme kScheme;
-const Scheme kScheme = {"group", kOps};
+const Scheme kScheme = {"group", kOps, kCudaOps};
 
 }  // namespace ortq::group

@@ -13,4 +13,8 @@ inline constexpr size_t kBias = 4;
 std::unique_ptr<Kernel> CreateMatMul(const NodeView& node);
 std::unique_ptr<Kernel> CreateGather(const NodeView& node);
 
+/// On a CUDA device. Throw Error where there is no CUDA library or no device.
+std::unique_ptr<Kernel> CreateCudaMatMul(const NodeView& node);
+std::unique_ptr<Kernel> CreateCudaGather(const NodeView& node);
+
 }  // namespace ortq::group

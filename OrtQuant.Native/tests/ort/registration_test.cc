@@ -81,6 +81,20 @@ TEST(Registration, RunsOfOneSessionInParallel) {
   EXPECT_EQ(wrong, std::vector<int>(kThreads));
 }
 
+TEST(Registration, CudaThatCannotBeHadIsNamed) {
+  Ort::SessionOptions options;
+  options.AddConfigEntry("ortquant.cuda", "1");
+  try {
+    options.RegisterCustomOpsLibrary(ORTQUANT_LIBRARY);
+    GTEST_SKIP() << "this machine has a GPU and the CUDA library";
+  } catch (const Ort::Exception& error) {
+    const std::string message = error.what();
+    EXPECT_TRUE(message.find("libortquant_cuda.so) cannot be loaded") != std::string::npos ||
+                message.find("no CUDA device") != std::string::npos)
+        << message;
+  }
+}
+
 TEST(Registration, AnOldOnnxRuntimeIsRefusedWithBothVersions) {
   void* library = dlopen(ORTQUANT_LIBRARY, RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
