@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Microsoft.ML.OnnxRuntime;
 
 namespace OrtQuant.Tests.Registration;
@@ -27,6 +28,42 @@ public sealed class RegistrationTests
         options.RegisterOrtQuant();
 
         using var session = new InferenceSession(OneNodeModel.Gather(), options);
+    }
+
+    [TestMethod]
+    public void WithoutCudaIsRegisteredAnywhere()
+    {
+        using var options = new SessionOptions();
+
+        Assert.AreSame(options, options.RegisterOrtQuant(cuda: false).RegisterOrtQuant(cuda: false));
+
+        using var session = new InferenceSession(OneNodeModel.Gather(), options);
+    }
+
+    [TestMethod]
+    public void CudaThatIsNotThereIsAnErrorThatSaysSo()
+    {
+        using var options = new SessionOptions();
+        try
+        {
+            options.RegisterOrtQuant(cuda: true);
+        }
+        catch (OrtQuantException error)
+        {
+            StringAssert.Matches(error.Message, new Regex("libortquant_cuda.so\\) cannot be loaded|no CUDA device"));
+            return;
+        }
+
+        Assert.Inconclusive("this machine has a GPU and the CUDA library");
+    }
+
+    [TestMethod]
+    public void CudaAfterARegistrationWithoutItIsAnError()
+    {
+        using var options = new SessionOptions();
+        options.RegisterOrtQuant(cuda: false);
+
+        Assert.Throws<OrtQuantException>(() => options.RegisterOrtQuant(cuda: true));
     }
 
     [TestMethod]
