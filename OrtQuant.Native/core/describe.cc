@@ -47,6 +47,12 @@ const char* RoleName(TensorRole role) {
       return "LowRankA";
     case TensorRole::kLowRankB:
       return "LowRankB";
+    case TensorRole::kCache:
+      return "Cache";
+    case TensorRole::kMask:
+      return "Mask";
+    case TensorRole::kLength:
+      return "Length";
   }
   return "";
 }
@@ -95,9 +101,15 @@ std::string Attribute(const AttributeSpec& attribute) {
   return json + "}";
 }
 
+std::string State(const StateSpec& state) {
+  return ", " + Output(state.output);
+}
+
 std::string Op(const OpSpec* op) {
+  std::string states;
+  for (const StateSpec& state : op->states) states += State(state);
   return "{\"name\": " + Quote(op->name) + ", \"since_version\": " + std::to_string(op->since_version) +
-         ", \"inputs\": " + Array(op->inputs, Input) + ", \"outputs\": [" + Output(op->output) +
+         ", \"inputs\": " + Array(op->inputs, Input) + ", \"outputs\": [" + Output(op->output) + states +
          "], \"attributes\": " + Array(op->attributes, Attribute) + "}";
 }
 
@@ -124,7 +136,7 @@ std::string Describe() {
   constexpr Isa kIsas[] = {Isa::kAvx512, Isa::kAvx2, Isa::kReference};
   return "{\"version\": " + Quote(ortq_version()) + ", \"abi_version\": " + std::to_string(ortq_abi_version()) +
          ", \"domain\": \"ortquant\", \"isas\": " + Array(kIsas, IsaJson) + ", " + ActiveIsaJson() +
-         ", \"schemes\": " + Array(Schemes(), SchemeJson) + "}";
+         ", \"schemes\": " + Array(Schemes(), SchemeJson) + ", \"ops\": " + Array(OtherOps(), Op) + "}";
 }
 
 }  // namespace ortq

@@ -19,7 +19,8 @@ namespace ortq {
 /// An ONNX element type (TensorProto.DataType); models may hold any of them, so this is a number and not an
 /// enumeration.
 using ElementType = int32_t;
-inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kFloat16 = 10, kBfloat16 = 16;
+inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kBool = 9, kFloat16 = 10,
+                             kBfloat16 = 16;
 
 /// "float32", "uint8", ...; "type 99" for a number that ONNX does not know.
 std::string TypeName(ElementType type);
@@ -38,7 +39,10 @@ enum class TensorRole {
   kChannelOrder,
   kBias,
   kLowRankA,
-  kLowRankB
+  kLowRankB,
+  kCache,
+  kMask,
+  kLength
 };
 
 struct InputSpec {
@@ -73,10 +77,19 @@ struct OutputRule {
   enum class LastDimension {
     kReplaced,  ///< [..., K] -> [..., N]
     kAppended,  ///< [...] -> [..., K]
+    kKept,      ///< [...] -> [...]
   };
   LastDimension last;
-  const char* size_attribute;  ///< the integer attribute that holds the new last dimension
+  const char* size_attribute;  ///< the integer attribute that holds the new last dimension; null where it is kept
   const char* type_attribute;  ///< the integer attribute that holds the output's type; null: the type of input 0
+};
+
+/// An output besides the first: what an input has become. It has that input's type, and its shape but for one
+/// dimension.
+struct StateSpec {
+  OutputSpec output;
+  size_t input;
+  size_t growing_dimension;
 };
 
 /// An input as it is known when the kernel is created.
@@ -99,6 +112,7 @@ class NodeReader {
   /// nullopt: there is no attribute of that name and kind.
   virtual std::optional<int64_t> Int(const char* attribute) const = 0;
   virtual std::optional<std::string> Text(const char* attribute) const = 0;
+  virtual std::optional<float> Float(const char*) const { return std::nullopt; }
   /// Kind of an attribute; nullopt: there is none of that name, or its kind is none of AttributeKind.
   virtual std::optional<AttributeKind> Kind(const char* attribute) const = 0;
   /// A session configuration entry; empty when it is not set.
@@ -121,6 +135,7 @@ class NodeView {
   int64_t Int(const char* attribute) const;
   int64_t Int(const char* attribute, int64_t absent) const;
   std::string Text(const char* attribute) const;
+  float Float(const char* attribute, float absent) const { return reader_.Float(attribute).value_or(absent); }
   std::string Config(const char* key) const { return reader_.Config(key); }
 
   /// Throws Error unless input `index` can have `shape`; -1 in either means any. Inputs of unknown shape pass.
@@ -150,6 +165,11 @@ class Invocation {
   virtual TensorView Input(size_t index) = 0;
   /// Allocates the output and returns its memory.
   virtual void* Output(std::span<const int64_t> shape) = 0;
+  /// The same for an output besides the first, by its place in OpSpec::states. Front ends that have one output only
+  /// throw.
+  virtual void* State(size_t, std::span<const int64_t>) {
+    throw Error(ErrorCode::kNotSupported, "this op has several outputs; it runs in ONNX Runtime only");
+  }
   virtual ParallelFor Parallel() = 0;
   /// Memory that is freed after the call; a device's, on a device.
   virtual Scratch ScratchMemory() = 0;
@@ -178,7 +198,8 @@ struct OpSpec {
   OutputRule rule;
   std::unique_ptr<Kernel> (*create)(const NodeView& node);
   /// Writes the dequantized weights, row-major; the inputs that hold them are constants. Null: the op has no weights.
-  void (*unpack)(const NodeView& node, std::span<float> weights);
+  void (*unpack)(const NodeView& node, std::span<float> weights) = nullptr;
+  std::span<const StateSpec> states = {};  ///< the outputs besides the first
 };
 
 /// Creates a kernel. An error's message begins with the op and the name of the node.

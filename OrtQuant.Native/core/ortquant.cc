@@ -139,9 +139,7 @@ const OpSpec& SpecOf(const char* op) {
   const OpSpec* spec = op == nullptr ? nullptr : FindOp(op);
   if (spec != nullptr) return *spec;
   std::string known;
-  for (const Scheme* scheme : Schemes()) {
-    for (const OpSpec* candidate : scheme->ops) known += (known.empty() ? "" : ", ") + std::string(candidate->name);
-  }
+  for (const OpSpec* candidate : AllOps()) known += (known.empty() ? "" : ", ") + std::string(candidate->name);
   ThrowInvalid("unknown op '", op == nullptr ? "" : op, "'; permitted: ", known);
 }
 

@@ -97,8 +97,15 @@ OrtStatus* ORT_API_CALL InferShape(const OrtCustomOp* op, OrtShapeInferContext* 
 
 }  // namespace
 
-CustomOp::CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda)
-    : OrtCustomOp{}, api_(api), spec_(spec), input_type_(input_type), output_type_(output_type), cuda_(cuda) {
+CustomOp::CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda,
+                   ElementType state_type)
+    : OrtCustomOp{},
+      api_(api),
+      spec_(spec),
+      input_type_(input_type),
+      output_type_(output_type),
+      cuda_(cuda),
+      state_type_(state_type) {
   version = kApiVersion;
   GetName = [](const OrtCustomOp* op) { return Self(op).spec().name; };
   GetExecutionProviderType = [](const OrtCustomOp* op) -> const char* {
@@ -112,9 +119,9 @@ CustomOp::CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type
     return Self(op).spec().inputs[index].optional ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
   };
   GetInputMemoryType = [](const OrtCustomOp*, size_t) { return OrtMemTypeDefault; };
-  GetOutputTypeCount = [](const OrtCustomOp*) { return size_t{1}; };
-  GetOutputType = [](const OrtCustomOp* op, size_t) {
-    return static_cast<ONNXTensorElementDataType>(Self(op).output_type());
+  GetOutputTypeCount = [](const OrtCustomOp* op) { return 1 + Self(op).spec().states.size(); };
+  GetOutputType = [](const OrtCustomOp* op, size_t index) {
+    return static_cast<ONNXTensorElementDataType>(Self(op).output_type(index));
   };
   GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetVariadicInputMinArity = [](const OrtCustomOp*) { return 1; };
@@ -136,6 +143,14 @@ std::vector<CustomOp> Overloads(const OrtApi& api, const OpSpec& spec) {
     return overloads;
   }
   const auto permitted = spec.inputs[0].types;
+  if (!spec.states.empty()) {
+    for (const ElementType type : permitted) {
+      for (const ElementType state : spec.states[0].output.types) {
+        overloads.emplace_back(api, spec, type, type, false, state);
+      }
+    }
+    return overloads;
+  }
   for (const ElementType type : permitted) overloads.emplace_back(api, spec, type, type, false);
   for (ElementType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; type <= ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16; ++type) {
     const bool complex =

@@ -14,13 +14,14 @@ namespace ortq::ort {
 class CustomOp final : public OrtCustomOp {
  public:
   /// input_type: ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED stands for any type. cuda: of the CUDA provider, not the
-  /// CPU's.
-  CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda);
+  /// CPU's. state_type: of the outputs besides the first.
+  CustomOp(const OrtApi& api, const OpSpec& spec, ElementType input_type, ElementType output_type, bool cuda,
+           ElementType state_type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED);
 
   const OrtApi& api() const { return api_; }
   const OpSpec& spec() const { return spec_; }
   ElementType input_type() const { return input_type_; }
-  ElementType output_type() const { return output_type_; }
+  ElementType output_type(size_t index) const { return index == 0 ? output_type_ : state_type_; }
   bool cuda() const { return cuda_; }
 
  private:
@@ -29,6 +30,7 @@ class CustomOp final : public OrtCustomOp {
   ElementType input_type_;
   ElementType output_type_;
   bool cuda_;
+  ElementType state_type_;
 };
 
 /// All overloads of an op, permitted types first.

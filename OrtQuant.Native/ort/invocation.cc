@@ -15,9 +15,9 @@ TensorView ReadInput(const OrtApi& api, OrtKernelContext* context, size_t index)
   return {type, {shape, rank}, data};
 }
 
-void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape) {
+void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape, size_t index) {
   OrtValue* value = nullptr;
-  Check(api, api.KernelContext_GetOutput(context, 0, shape.data(), shape.size(), &value));
+  Check(api, api.KernelContext_GetOutput(context, index, shape.data(), shape.size(), &value));
   void* data = nullptr;
   Check(api, api.GetTensorMutableData(value, &data));
   return data;

@@ -14,7 +14,7 @@ namespace ortq::ort {
 /// Input `index` of a Compute call; data is null when it is absent.
 TensorView ReadInput(const OrtApi& api, OrtKernelContext* context, size_t index);
 /// Allocates the output of a Compute call and returns its memory.
-void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape);
+void* AllocateOutput(const OrtApi& api, OrtKernelContext* context, std::span<const int64_t> shape, size_t index = 0);
 
 class OrtInvocation final : public Invocation {
  public:
@@ -28,6 +28,9 @@ class OrtInvocation final : public Invocation {
 
   TensorView Input(size_t index) override { return ReadInput(api_, context_, index); }
   void* Output(std::span<const int64_t> shape) override { return AllocateOutput(api_, context_, shape); }
+  void* State(size_t index, std::span<const int64_t> shape) override {
+    return AllocateOutput(api_, context_, shape, index + 1);
+  }
   ParallelFor Parallel() override { return {this, &OrtInvocation::Run, threads_}; }
   Scratch ScratchMemory() override { return {this, &OrtInvocation::Allocate}; }
 

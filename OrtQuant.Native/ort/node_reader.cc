@@ -91,11 +91,16 @@ std::optional<std::string> OrtNodeReader::Text(const char* attribute) const {
   return text;
 }
 
+std::optional<float> OrtNodeReader::Float(const char* attribute) const {
+  float value = 0;
+  if (!Succeeded(api_, api_.KernelInfoGetAttribute_float(info_, attribute, &value))) return std::nullopt;
+  return value;
+}
+
 std::optional<AttributeKind> OrtNodeReader::Kind(const char* attribute) const {
   if (Int(attribute)) return AttributeKind::kInt;
   if (Text(attribute)) return AttributeKind::kString;
-  float number = 0;
-  if (Succeeded(api_, api_.KernelInfoGetAttribute_float(info_, attribute, &number))) return AttributeKind::kFloat;
+  if (Float(attribute)) return AttributeKind::kFloat;
   size_t size = 0;
   if (Succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info_, attribute, nullptr, &size)))
     return AttributeKind::kInts;

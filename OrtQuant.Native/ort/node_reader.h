@@ -19,6 +19,7 @@ class OrtNodeReader final : public NodeReader {
   ElementType OutputType() const override;
   std::optional<int64_t> Int(const char* attribute) const override;
   std::optional<std::string> Text(const char* attribute) const override;
+  std::optional<float> Float(const char* attribute) const override;
   std::optional<AttributeKind> Kind(const char* attribute) const override;
   std::string Config(const char* key) const override;
 

@@ -57,9 +57,9 @@ bool UseCuda(CudaOps wanted) {
 class Registration {
  public:
   Registration(const OrtApi& api, bool with_cuda) : api_(api), with_cuda_(with_cuda) {
+    for (const OpSpec* spec : AllOps()) overloads_.push_back(Overloads(api, *spec));
     for (const Scheme* scheme : Schemes()) {
-      for (const OpSpec* spec : scheme->ops) overloads_.push_back(Overloads(api, *spec));
-      if (!with_cuda) continue;
+      if (!with_cuda) break;
       for (const OpSpec* spec : scheme->cuda_ops) overloads_.push_back(CudaOverloads(api, *spec));
     }
     Check(api_, api_.CreateCustomOpDomain("ortquant", &domain_));

@@ -45,6 +45,37 @@ Dimensions DimensionsOf(const OrtApi& api, const OrtTensorTypeAndShapeInfo* info
   return dimensions;
 }
 
+/// Sets type and shape of an output.
+void Set(const OrtApi& api, OrtShapeInferContext* context, size_t index, ElementType type,
+         const Dimensions& dimensions) {
+  std::vector<const char*> names;
+  for (const std::string& name : dimensions.names) names.push_back(name.c_str());
+  OrtTensorTypeAndShapeInfo* created = nullptr;
+  Check(api, api.CreateTensorTypeAndShapeInfo(&created));
+  const auto release = [&api](OrtTensorTypeAndShapeInfo* info) { api.ReleaseTensorTypeAndShapeInfo(info); };
+  const std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(release)> output(created, release);
+  Check(api, api.SetTensorElementType(output.get(), static_cast<ONNXTensorElementDataType>(type)));
+  Check(api, api.SetDimensions(output.get(), dimensions.sizes.data(), dimensions.sizes.size()));
+  Check(api, api.SetSymbolicDimensions(output.get(), names.data(), names.size()));
+  Check(api, api.ShapeInferContext_SetOutputTypeShape(context, index, output.get()));
+}
+
+/// The outputs besides the first.
+void InferStates(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* context) {
+  for (size_t i = 0; i < spec.states.size(); ++i) {
+    const StateSpec& state = spec.states[i];
+    OrtTensorTypeAndShapeInfo* input = nullptr;  // owned by the context
+    if (!Succeeded(api, api.ShapeInferContext_GetInputTypeShape(context, state.input, &input))) continue;
+    ONNXTensorElementDataType type{};
+    Check(api, api.GetTensorElementType(input, &type));
+    Dimensions dimensions = DimensionsOf(api, input);
+    if (state.growing_dimension >= dimensions.sizes.size()) continue;
+    dimensions.sizes[state.growing_dimension] = -1;
+    dimensions.names[state.growing_dimension] = InventName();
+    Set(api, context, i + 1, type, dimensions);
+  }
+}
+
 }  // namespace
 
 ElementType OutputTypeFor(const OpSpec& spec, ElementType input_type) {
@@ -56,8 +87,10 @@ ElementType OutputTypeFor(const OpSpec& spec, ElementType input_type) {
 }
 
 void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* context) {
+  InferStates(api, spec, context);
   const OutputRule& rule = spec.rule;
-  const std::optional<int64_t> size = IntAttribute(api, context, rule.size_attribute);
+  const bool kept = rule.last == OutputRule::LastDimension::kKept;
+  const std::optional<int64_t> size = kept ? 0 : IntAttribute(api, context, rule.size_attribute);
   OrtTensorTypeAndShapeInfo* input = nullptr;  // owned by the context
   if (!size || !Succeeded(api, api.ShapeInferContext_GetInputTypeShape(context, 0, &input))) return;
 
@@ -76,19 +109,11 @@ void InferOutput(const OrtApi& api, const OpSpec& spec, OrtShapeInferContext* co
     dimensions.sizes.pop_back();
     dimensions.names.pop_back();
   }
-  dimensions.sizes.push_back(*size);
-  dimensions.names.emplace_back();
-  std::vector<const char*> names;
-  for (const std::string& name : dimensions.names) names.push_back(name.c_str());
-
-  OrtTensorTypeAndShapeInfo* created = nullptr;
-  Check(api, api.CreateTensorTypeAndShapeInfo(&created));
-  const auto release = [&api](OrtTensorTypeAndShapeInfo* info) { api.ReleaseTensorTypeAndShapeInfo(info); };
-  const std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(release)> output(created, release);
-  Check(api, api.SetTensorElementType(output.get(), static_cast<ONNXTensorElementDataType>(type)));
-  Check(api, api.SetDimensions(output.get(), dimensions.sizes.data(), dimensions.sizes.size()));
-  Check(api, api.SetSymbolicDimensions(output.get(), names.data(), names.size()));
-  Check(api, api.ShapeInferContext_SetOutputTypeShape(context, 0, output.get()));
+  if (!kept) {
+    dimensions.sizes.push_back(*size);
+    dimensions.names.emplace_back();
+  }
+  Set(api, context, 0, type, dimensions);
 }
 
 }  // namespace ortq::ort

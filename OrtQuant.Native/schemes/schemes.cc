@@ -1,5 +1,9 @@
 #include "schemes/schemes.h"
 
+#include <vector>
+
+#include "attention/op.h"
+
 namespace ortq {
 
 #define ORTQ_SCHEME(name)      \
@@ -23,11 +27,23 @@ std::span<const Scheme* const> Schemes() {
   return kSchemes;
 }
 
+std::span<const OpSpec* const> OtherOps() {
+  return attention::Ops();
+}
+
+std::span<const OpSpec* const> AllOps() {
+  static const std::vector<const OpSpec*> all = [] {
+    std::vector<const OpSpec*> ops;
+    for (const Scheme* scheme : kSchemes) ops.insert(ops.end(), scheme->ops.begin(), scheme->ops.end());
+    ops.insert(ops.end(), OtherOps().begin(), OtherOps().end());
+    return ops;
+  }();
+  return all;
+}
+
 const OpSpec* FindOp(std::string_view name) {
-  for (const Scheme* scheme : kSchemes) {
-    for (const OpSpec* op : scheme->ops) {
-      if (name == op->name) return op;
-    }
+  for (const OpSpec* op : AllOps()) {
+    if (name == op->name) return op;
   }
   return nullptr;
 }

@@ -18,6 +18,12 @@ struct Scheme {
 /// In the order of schemes.inc.
 std::span<const Scheme* const> Schemes();
 
+/// Ops that hold no weights.
+std::span<const OpSpec* const> OtherOps();
+
+/// The ops of all schemes, and the others.
+std::span<const OpSpec* const> AllOps();
+
 /// The op of that name; null when there is none.
 const OpSpec* FindOp(std::string_view name);
 

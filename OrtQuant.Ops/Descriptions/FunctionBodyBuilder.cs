@@ -14,7 +14,11 @@ internal sealed class FunctionBodyBuilder
 
     /// <summary>Finishes the body.</summary>
     public FunctionBody Build(string variant, IReadOnlyList<string> inputs, string output) =>
-        new(variant, inputs, [output], [.. _attributes], [.. _nodes]);
+        Build(variant, inputs, [output]);
+
+    /// <summary>Finishes a body of several outputs.</summary>
+    public FunctionBody Build(string variant, IReadOnlyList<string> inputs, IReadOnlyList<string> outputs) =>
+        new(variant, inputs, outputs, [.. _attributes], [.. _nodes]);
 
     /// <summary>A node with one output of a generated name, or of <paramref name="output"/>.</summary>
     public string Node(string opType, IReadOnlyList<string> inputs, IReadOnlyList<FunctionAttribute>? attributes = null, string domain = "", string? output = null)
@@ -70,6 +74,14 @@ internal sealed class FunctionBodyBuilder
 
     /// <summary>Elements <paramref name="start"/> to <paramref name="end"/> (exclusive) along an axis.</summary>
     public string Slice(string value, long start, long end, long axis) => Node("Slice", [value, Ints(start), Ints(end), Ints(axis)]);
+
+    /// <summary>Parts along an axis, of the sizes in <paramref name="sizes"/>, an int64 vector.</summary>
+    public IReadOnlyList<string> Split(string value, string sizes, long axis, int count)
+    {
+        string[] parts = [.. Enumerable.Range(0, count).Select(_ => NextName("split"))];
+        _nodes.Add(new FunctionNode("", "Split", [value, sizes], parts, [new ValueAttribute(OpAttributeValue.Int("axis", axis))]));
+        return parts;
+    }
 
     /// <summary>Zeros put at, or elements taken from, the ends of the axes, as the calling node's attribute says (ONNX <c>pads</c>; negative ones crop).</summary>
     public string PadBy(string value, string attribute) => Node("Pad", [value, IntsAttribute(attribute)]);

@@ -32,4 +32,13 @@ public enum TensorRole
 
     /// <summary>Second factor <c>[r, N]</c> of a low-rank correction.</summary>
     LowRankB,
+
+    /// <summary>Keys or values of earlier tokens.</summary>
+    Cache,
+
+    /// <summary>What each token may attend to.</summary>
+    Mask,
+
+    /// <summary>Lengths of sequences.</summary>
+    Length,
 }

@@ -28,6 +28,12 @@ public sealed class DescriptionTests
     }
 
     [TestMethod]
+    public void SoIsEveryOpWithoutWeights()
+    {
+        CollectionAssert.AreEqual(OpCatalog.Others.SelectMany(Lines).ToArray(), List(Native, "ops").SelectMany(Lines).ToArray());
+    }
+
+    [TestMethod]
     public void ADifferenceShows()
     {
         var op = SchemeCatalog.All[0].Op;
