@@ -48,6 +48,7 @@ internal sealed class PlanArguments
         "--embedding", "shared", "Embeddings to pack: those that share their values with a head, all, or none", "shared", "pack", "keep");
     private readonly Option<bool> _noMerge = new("--no-merge") { Description = "Keep linears apart that read the same input." };
     private readonly Option<bool> _noSimplify = new("--no-simplify") { Description = "Keep the nodes that compute shapes for every layer." };
+    private readonly Option<bool> _noFuse = new("--no-fuse") { Description = "Keep attention and norms as the nodes that the export wrote for them." };
     private readonly Option<string?> _adapter = new("--adapter") { Description = "A LoRA or QA-LoRA adapter: a folder with adapter_config.json and adapter_model.safetensors.", HelpName = "DIR" };
     private readonly Option<string> _adapterMode = OneOf(
         "--adapter-mode", "merge", "A LoRA adapter is added to the weights before they are quantized, or kept beside them", "merge", "low-rank");
@@ -57,7 +58,7 @@ internal sealed class PlanArguments
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, .. _allocation.Options, _headBits, _groupSize, _activationBits, _smoothSize, _smoothScope, _rotate, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
+        [_scheme, .. _allocation.Options, _headBits, _groupSize, _activationBits, _smoothSize, _smoothScope, _rotate, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _noFuse, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
@@ -142,6 +143,7 @@ internal sealed class PlanArguments
         },
         Merge = !arguments.GetValue(_noMerge),
         SimplifyShapes = !arguments.GetValue(_noSimplify),
+        Fuse = !arguments.GetValue(_noFuse),
         Adapter = Adapter(arguments),
         AdapterMode = arguments.GetValue(_adapterMode) == "low-rank" ? AdapterMode.LowRank : AdapterMode.Merge,
         AdapterPooling = AttachAdapter.PoolingNames.First(pair => pair.Value == arguments.GetValue(_adapterPooling)).Key,

@@ -123,6 +123,9 @@ public sealed record PlanOptions
     /// <summary>Whether arithmetic on shapes is done once instead of for every layer.</summary>
     public bool SimplifyShapes { get; init; } = true;
 
+    /// <summary>Whether attention and norms that are written out become one operator each.</summary>
+    public bool Fuse { get; init; } = true;
+
     /// <summary>Folder of a LoRA or QA-LoRA adapter; null for none.</summary>
     public string? Adapter { get; init; }
 

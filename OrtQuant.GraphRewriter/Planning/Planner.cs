@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using OrtQuant.Attention;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Adapters;
 using OrtQuant.GraphRewriter.Adoption;
@@ -7,6 +8,8 @@ using OrtQuant.GraphRewriter.Matching;
 using OrtQuant.GraphRewriter.Quantizers;
 using OrtQuant.GraphRewriter.Rewriting;
 using OrtQuant.GraphRewriter.Transforms;
+using OrtQuant.GraphRewriter.Transforms.Attention;
+using OrtQuant.GraphRewriter.Transforms.Norms;
 using OrtQuant.Schemes;
 using OrtQuant.Schemes.Group;
 using OrtQuant.Schemes.Smooth;
@@ -79,6 +82,17 @@ internal sealed class Planner
             transforms.Add(new SimplifyShapes());
         }
 
+        if (FusesAttention(prepared) && WithAttention(prepared) is { } fused)
+        {
+            prepared = fused;
+            transforms.Add(new FuseAttention());
+            if (_options.SimplifyShapes && Simplified(prepared) is { } again)
+            {
+                prepared = again;
+                transforms.Add(new SimplifyShapes());
+            }
+        }
+
         using var adapter = _options.Adapter is null ? null : LoraAdapter.Open(_options.Adapter);
         using var adapted = MergesAdapter(adapter) ? prepared.Clone() : null;
         if (adapted is not null)
@@ -97,6 +111,7 @@ internal sealed class Planner
         // Changes types only: what is matched, and under which names, is the same before and after.
         _float32 = _options.Float32Activations && Float32Activations.IsNeeded(prepared);
         if (_float32) transforms.Add(new Float32Activations(_options.Io));
+        if (_options.Fuse && NormFuser.IsNeeded(prepared)) transforms.Add(new FuseNorms());
 
         using var rotated = _options.Rotation == RotationChoice.None ? null : prepared.Clone();
         if (rotated is not null)
@@ -148,6 +163,19 @@ internal sealed class Planner
         if (rotation.Nodes.Count == 0) throw new PlanException($"no input can be rotated; {_skipped[^1].Name}: {_skipped[^1].Reason}");
         rotation.Apply(model);
         return rotation;
+    }
+
+    /// <summary>The op needs our library, which has its kernels for CPUs only, and a function body where it is not.</summary>
+    private bool FusesAttention(OnnxModel model) =>
+        _options is { Fuse: true, Emit: EmittedOps.OrtQuant, Target: RewriteTarget.Cpu } && model.Opset() >= MaskedAttentionOp.Description.MinimumFallbackOpset;
+
+    /// <summary>The model after <see cref="FuseAttention"/>; null where nothing was fused.</summary>
+    private OnnxModel? WithAttention(OnnxModel model)
+    {
+        var clone = model.Clone();
+        var (fused, unfused) = AttentionFuser.Run(clone);
+        _skipped.AddRange(unfused.Select(softmax => new SkippedNode(softmax.Node.DisplayName(), softmax.Node.OpType, $"attention is not fused: {softmax.Reason}")));
+        return fused > 0 ? clone : null;
     }
 
     private bool MergesAdapter(LoraAdapter? adapter)

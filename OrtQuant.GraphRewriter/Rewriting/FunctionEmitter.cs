@@ -1,6 +1,8 @@
 using Onnx;
+using OrtQuant.Attention;
 using OrtQuant.Descriptions;
 using OrtQuant.GraphRewriter.Graph;
+using OrtQuant.GraphRewriter.Transforms;
 
 namespace OrtQuant.GraphRewriter.Rewriting;
 
@@ -21,6 +23,7 @@ internal static class FunctionEmitter
     public static IReadOnlyList<OnnxNode> Attach(OnnxModel model, IReadOnlyList<OpDescription> ops)
     {
         var withoutBody = new List<OnnxNode>();
+        var types = new ElementTypeInference(model);
         foreach (var op in ops)
         {
             var nodes = model.AllGraphs.SelectMany(graph => graph.Nodes).Where(node => node.Domain == op.Domain && node.OpType == op.Name).ToArray();
@@ -32,7 +35,7 @@ internal static class FunctionEmitter
             }
 
             model.EnsureOpset(op.Domain, op.SinceVersion);
-            var bodies = nodes.Select(node => (Node: node, Body: op.Fallback(CallOf(node, (int)model.Opset())))).ToArray();
+            var bodies = nodes.Select(node => (Node: node, Body: op.Fallback(CallOf(node, types, (int)model.Opset())))).ToArray();
             withoutBody.AddRange(bodies.Where(pair => pair.Body is null).Select(pair => pair.Node));
             AddFunctions(model, op, [.. bodies.Where(pair => pair.Body is not null).Select(pair => (pair.Node, pair.Body!))]);
         }
@@ -84,12 +87,12 @@ internal static class FunctionEmitter
         }
     }
 
-    private static FallbackCall CallOf(OnnxNode node, int opset)
+    private static FallbackCall CallOf(OnnxNode node, ElementTypeInference types, int opset)
     {
-        var inputs = node.Inputs.Select(input => input is null ? (ElementType?)null : input.Type ?? ElementType.Undefined).ToArray();
+        var inputs = node.Inputs.Select(input => input is null ? (ElementType?)null : types.Of(input)).ToArray();
 
         // Activations carry no declaration in many exports; what shares their type often does.
-        if (inputs[0] == ElementType.Undefined) inputs[0] = inputs.Skip(4).FirstOrDefault(type => type is not null) ?? ElementType.Undefined;
+        if (inputs[0] == ElementType.Undefined && node.OpType != MaskedAttentionOp.Description.Name) inputs[0] = inputs.Skip(4).FirstOrDefault(type => type is not null) ?? ElementType.Undefined;
         return CallOf(node.Proto, inputs, opset);
     }
 

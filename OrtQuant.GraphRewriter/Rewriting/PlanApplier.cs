@@ -30,7 +30,7 @@ internal sealed class PlanApplier(OnnxModel model, QuantizationPlan plan, Rewrit
         }
 
         _unused.Remove();
-        FunctionEmitter.Attach(model, [.. SchemeCatalog.All.SelectMany(scheme => scheme.Ops)]);
+        FunctionEmitter.Attach(model, OpCatalog.All);
         return new AppliedPlan(encodings, _nodes);
     }
 

@@ -11,16 +11,25 @@ namespace OrtQuant.GraphRewriter.Transforms;
 internal static class CacheNode
 {
     private const string Attention = "GroupQueryAttention";
+    private const string MaskedAttention = "MaskedAttention";
 
     // query, key, value, past_key, past_value, cos_cache, sin_cache, attention_bias, head_sink: those of the type of the activations.
     private static readonly int[] AttentionInputs = [0, 1, 2, 3, 4, 7, 8, 10, 11];
 
     /// <summary>Whether an operator is one that may append to a cache and has a float16 kernel on CPUs that computes inside in float32, or not at all.</summary>
-    internal static bool IsKnown(string domain, string op) => (domain, op) is ("com.microsoft", Attention) or ("" or "ai.onnx", "Concat");
+    internal static bool IsKnown(string domain, string op) => (domain, op) is ("com.microsoft", Attention) or ("ortquant", MaskedAttention) or ("" or "ai.onnx", "Concat");
 
     /// <summary>Indices of the inputs that have the type of the cache.</summary>
-    internal static IEnumerable<int> TypedInputs(string op, int count) =>
-        op == Attention ? AttentionInputs.Where(index => index < count) : Enumerable.Range(0, count);
+    internal static IEnumerable<int> TypedInputs(string op, int count) => op switch
+    {
+        Attention => AttentionInputs.Where(index => index < count),
+        MaskedAttention => [3, 4],
+        _ => Enumerable.Range(0, count),
+    };
+
+    /// <summary>The outputs that have the type of the cache.</summary>
+    internal static IEnumerable<OnnxValue> TypedOutputs(OnnxNode node) =>
+        node.Outputs.Skip(node.OpType == MaskedAttention ? 1 : 0).OfType<OnnxValue>();
 
     /// <summary>The nodes of a model's main graph that append to a float16 cache.</summary>
     internal static List<OnnxNode> Find(OnnxModel model) =>

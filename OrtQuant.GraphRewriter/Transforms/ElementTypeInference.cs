@@ -83,6 +83,7 @@ internal sealed class ElementTypeInference
             "MatMulInteger" or "ConvInteger" => ElementType.Int32,
             "If" => Same(node.Subgraphs.Select(branch => branch.Outputs.ElementAtOrDefault(output))),
             "com.microsoft:GatherBlockQuantized" => Input(node, 2),
+            "ortquant:MaskedAttention" => Input(node, output == 0 ? 0 : output + 2),
             _ => ElementType.Undefined,
         };
     }

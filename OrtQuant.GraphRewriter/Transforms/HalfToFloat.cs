@@ -105,9 +105,10 @@ internal sealed class HalfToFloat
 
     private static bool IsGather(Use use) => use is { Index: 0, Node: { OpType: "Gather", Domain.Length: 0, Outputs: [not null] } };
 
-    private bool KeepsType(Use use) => IsStored(use) || _cacheNodes.Contains(use.Node);
+    private bool KeepsType(Use use) =>
+        IsStored(use) || (_cacheNodes.Contains(use.Node) && CacheNode.TypedInputs(use.Node.OpType, use.Node.Inputs.Count).Contains(use.Index));
 
-    private static bool IsStored(Use use) => use.Node.Domain == "ortquant" && use.Index is >= 1 and <= 3;
+    private static bool IsStored(Use use) => use.Node.Domain == "ortquant" && use.Node.OpType != "MaskedAttention" && use.Index is >= 1 and <= 3;
 
     private void CastInterface()
     {
@@ -127,7 +128,7 @@ internal sealed class HalfToFloat
     /// <summary>Readers of a value that stays half read a cast of it.</summary>
     private void CastInput(OnnxValue value)
     {
-        var uses = value.Uses.Where(use => !KeepsType(use)).ToList();
+        var uses = value.Uses.Where(use => !KeepsType(use) && use.Node is not { OpType: "Shape" or "Size", Domain.Length: 0 }).ToList();
         if (uses.Count == 0) return;
         var cast = Cast(value.Name, _model.UniqueName($"{value.Name}_fp32"), ElementType.Float32);
         var inside = _model.Graph.Insert(0, cast).Outputs[0]!;
@@ -137,7 +138,7 @@ internal sealed class HalfToFloat
     private void CastOutput(OnnxValue output)
     {
         var type = _types.Of(output);
-        if (output.IsGraphInput || (output.Producer is { } node && _cacheNodes.Contains(node))) return;
+        if (output.IsGraphInput || (output.Producer is { } node && _cacheNodes.Contains(node) && CacheNode.TypedOutputs(node).Contains(output))) return;
         if (output.Producer is not { } producer)
         {
             // An initializer that is an output as well.
@@ -161,7 +162,7 @@ internal sealed class HalfToFloat
             node.SetInput(index, node.Graph.InsertBefore(node, cast).Outputs[0]!);
         }
 
-        foreach (var output in node.Outputs.OfType<OnnxValue>().ToList())
+        foreach (var output in CacheNode.TypedOutputs(node).ToList())
         {
             var uses = output.Uses.Where(use => !_cacheNodes.Contains(use.Node)).ToList();
             if (uses.Count == 0) continue;
@@ -182,7 +183,7 @@ internal sealed class HalfToFloat
         foreach (var sparse in graph.Proto.SparseInitializer) Convert(sparse.Values);
         var inputs = graph.Proto.Input.Where(info => !main || graph.Find(info.Name) is { IsInitializer: true, IsGraphOutput: false });
         var declared = graph.Proto.ValueInfo.Concat(inputs).Concat(main ? [] : graph.Proto.Output);
-        var half = _cacheNodes.SelectMany(node => node.Outputs).Select(output => output?.Name).ToHashSet();
+        var half = _cacheNodes.SelectMany(CacheNode.TypedOutputs).Select(output => output.Name).ToHashSet();
         foreach (var info in declared.Where(info => graph.Parent is not null || !half.Contains(info.Name))) Convert(info.Type);
         foreach (var node in graph.Nodes)
         {

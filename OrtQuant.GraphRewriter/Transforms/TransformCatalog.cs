@@ -10,8 +10,10 @@ internal static class TransformCatalog
     [
         (InlineFunctions.TransformName, InlineFunctions.Read),
         (SimplifyShapes.TransformName, SimplifyShapes.Read),
+        (FuseAttention.TransformName, FuseAttention.Read),
         (MergeAdapter.TransformName, MergeAdapter.Read),
         (Float32Activations.TransformName, Float32Activations.Read),
+        (FuseNorms.TransformName, FuseNorms.Read),
         (RotateInputs.TransformName, RotateInputs.Read),
         (ShareEmbedding.TransformName, ShareEmbedding.Read),
         (AttachAdapter.TransformName, AttachAdapter.Read),

@@ -31,6 +31,7 @@ internal static class ShapeRules
         if (Elementwise.Contains(op)) return [Broadcast(node, facts)];
         if (Reductions.Contains(op)) return [Reduce(node, facts)];
         if (op == "Split") return Split(node, facts);
+        if (op == "ortquant:MaskedAttention") return MaskedAttention(node, facts);
         var shape = op switch
         {
             "MatMul" => MatMul(facts.Shape(node, 0), facts.Shape(node, 1), facts),
@@ -54,6 +55,14 @@ internal static class ShapeRules
             _ => null,
         };
         return op.StartsWith("com.microsoft:Skip", StringComparison.Ordinal) ? [shape, null, null, shape] : [shape];
+    }
+
+    private static IReadOnlyList<Sizes?> MaskedAttention(OnnxNode node, ShapeInference facts)
+    {
+        var tokens = facts.Shape(node, 0)?[1];
+        return [facts.Shape(node, 0), Grown(facts.Shape(node, 3)), Grown(facts.Shape(node, 4))];
+
+        Sizes? Grown(Sizes? past) => past is null || tokens is null || SymbolicSize.Add(past[2], tokens) is not { } grown ? null : [past[0], past[1], grown, past[3]];
     }
 
     /// <summary>An axis counted from the front; null where it is none.</summary>
