@@ -28,7 +28,7 @@ internal static class Float32Interface
         foreach (var node in cacheNodes) MakeFloat32(node, graph, producers);
         foreach (var input in graph.Input.Where(IsHalf))
         {
-            if (readers[input.Name].All(node => IsCast(node) || cacheNodes.Contains(node))) SetFloat32(input);
+            if (readers[input.Name].All(node => IsCast(node) || IsShape(node) || cacheNodes.Contains(node))) SetFloat32(input);
         }
 
         foreach (var output in graph.Output.Where(IsHalf))
@@ -58,7 +58,7 @@ internal static class Float32Interface
     private static bool StandsBetweenCasts(NodeProto node, ILookup<string, NodeProto> readers, Dictionary<string, NodeProto> producers) =>
         CacheNode.TypedInputs(node.OpType, node.Input.Count).Select(index => node.Input[index]).Where(producers.ContainsKey)
             .All(name => IsCast(producers[name]) && readers[name].Distinct().Count() == 1)
-        && node.Output.SelectMany(name => readers[name]).All(IsCast);
+        && CacheNode.TypedOutputs(node.OpType, node.Output).SelectMany(name => readers[name]).All(reader => IsCast(reader) || IsShape(reader));
 
     // The past inputs and present outputs are the caller's; casts to half in front of the node lose their target, constants get a cast.
     private static void MakeFloat32(NodeProto node, GraphProto graph, Dictionary<string, NodeProto> producers)
@@ -84,7 +84,8 @@ internal static class Float32Interface
             }
         }
 
-        foreach (var info in graph.ValueInfo.Where(info => node.Output.Contains(info.Name) && IsHalf(info))) SetFloat32(info);
+        var outputs = CacheNode.TypedOutputs(node.OpType, node.Output).ToHashSet();
+        foreach (var info in graph.ValueInfo.Where(info => outputs.Contains(info.Name) && IsHalf(info))) SetFloat32(info);
     }
 
     private static void SetTarget(NodeProto cast) => cast.Attribute.First(attribute => attribute.Name == "to").I = Float32;
@@ -94,6 +95,9 @@ internal static class Float32Interface
         ProtoWalk.Bodies(node).SelectMany(inner => inner.Node.SelectMany(ProtoNames).Concat(inner.Output.Select(output => output.Name))));
 
     private static bool IsCast(NodeProto node) => node is { OpType: "Cast", Domain.Length: 0 };
+
+    // Of no type: what it gives is the same for all.
+    private static bool IsShape(NodeProto node) => node is { OpType: "Shape" or "Size", Domain.Length: 0 };
 
     private static bool IsHalf(ValueInfoProto value) => IsHalf(value.Type?.TensorType?.ElemType ?? 0);
 

@@ -28,8 +28,10 @@ internal static class CacheNode
     };
 
     /// <summary>The outputs that have the type of the cache.</summary>
-    internal static IEnumerable<OnnxValue> TypedOutputs(OnnxNode node) =>
-        node.Outputs.Skip(node.OpType == MaskedAttention ? 1 : 0).OfType<OnnxValue>();
+    internal static IEnumerable<T> TypedOutputs<T>(string op, IEnumerable<T> outputs) => outputs.Skip(op == MaskedAttention ? 1 : 0);
+
+    /// <summary>The outputs that have the type of the cache.</summary>
+    internal static IEnumerable<OnnxValue> TypedOutputs(OnnxNode node) => TypedOutputs(node.OpType, node.Outputs).OfType<OnnxValue>();
 
     /// <summary>The nodes of a model's main graph that append to a float16 cache.</summary>
     internal static List<OnnxNode> Find(OnnxModel model) =>

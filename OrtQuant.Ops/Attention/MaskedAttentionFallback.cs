@@ -5,8 +5,8 @@ namespace OrtQuant.Attention;
 /// <summary>The body of <c>ortquant::MaskedAttention</c> in standard operators: what exporters write for a layer.</summary>
 internal static class MaskedAttentionFallback
 {
-    /// <summary>Lowest version of the default domain: Reshape as bodies use it.</summary>
-    public const int MinimumOpset = 14;
+    /// <summary>Lowest version of the default domain: the first with CastLike, by which one body serves every type.</summary>
+    public const int MinimumOpset = 15;
 
     private const string SplitHeads = "fallback_split_heads";
     private const string RotarySplit = "fallback_rotary_split";
@@ -33,25 +33,25 @@ internal static class MaskedAttentionFallback
         return values;
     }
 
-    /// <summary>The body for one node; null where the model's opset has none, or a type that it depends on is not known.</summary>
+    /// <summary>The body for one node; null where the model's opset has none, or the type of the mask is not known.</summary>
     public static FunctionBody? Body(FallbackCall call)
     {
-        var (activations, cache, mask) = (call.Input(0), call.Input(3), call.Input(5));
-        if (call.Opset < MinimumOpset || !IsFloat(activations) || !IsFloat(cache) || mask is null or ElementType.Undefined) return null;
+        if (call.Opset < MinimumOpset || call.Input(5) is not (ElementType.Bool or ElementType.Float32 or ElementType.Float16)) return null;
+        var isBoolean = call.Input(5) == ElementType.Bool;
         var isRotary = call.Input(6) is not null;
         var body = new FunctionBodyBuilder();
 
         var query = Heads(body, "query", isRotary);
-        body.Node("Concat", ["past_key", body.Cast(Heads(body, "key", isRotary), cache.Value)], [Axis(2)], output: "present_key");
-        body.Node("Concat", ["past_value", body.Cast(Heads(body, "value", isRotary: false), cache.Value)], [Axis(2)], output: "present_value");
+        body.Node("Concat", ["past_key", CastLike(body, Heads(body, "key", isRotary), "past_key")], [Axis(2)], output: "present_key");
+        body.Node("Concat", ["past_value", CastLike(body, Heads(body, "value", isRotary: false), "past_value")], [Axis(2)], output: "present_value");
         var scale = body.Node("Constant", [], [body.Reference("value_float", "scale", AttributeKind.Float)]);
         var keys = body.Transpose(Repeated(body, "present_key"), 0, 1, 3, 2);
-        var probabilities = Probabilities(body, body.Node("MatMul", [body.Node("Mul", [query, scale]), keys]), mask == ElementType.Bool);
+        var probabilities = Probabilities(body, body.Node("MatMul", [body.Node("Mul", [query, scale]), keys]), isBoolean);
         var mixed = body.Transpose(body.Node("MatMul", [probabilities, Repeated(body, "present_value")]), 0, 2, 1, 3);
         var joined = body.Reshape(mixed, body.Ints(0, 0, -1));
-        body.Node("Cast", [joined], [new ValueAttribute(OpAttributeValue.Int("to", (long)activations.Value))], output: "Y");
+        body.Node("CastLike", [joined, "query"], output: "Y");
 
-        var variant = $"{(mask == ElementType.Bool ? "boolean" : "additive")}{(isRotary ? "_rotary" : "")}_{Name(activations.Value)}_{Name(cache.Value)}";
+        var variant = $"{(isBoolean ? "boolean" : "additive")}{(isRotary ? "_rotary" : "")}";
         string[] inputs = ["query", "key", "value", "past_key", "past_value", "mask", .. isRotary ? new[] { "cos", "sin" } : []];
         return body.Build(variant, inputs, ["Y", "present_key", "present_value"]);
     }
@@ -88,9 +88,7 @@ internal static class MaskedAttentionFallback
 
     private static ValueAttribute Axis(long axis) => new(OpAttributeValue.Int("axis", axis));
 
-    private static bool IsFloat([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] ElementType? type) => type is ElementType.Float32 or ElementType.Float16;
-
-    private static string Name(ElementType type) => type == ElementType.Float16 ? "float16" : "float32";
+    private static string CastLike(FunctionBodyBuilder body, string value, string like) => body.Node("CastLike", [value, like]);
 
     private static OpAttributeDescription Describe(string name, string summary) =>
         new(name, AttributeKind.Ints, summary, Required: false, FallbackOnly: true);

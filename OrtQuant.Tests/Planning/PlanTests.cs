@@ -162,7 +162,7 @@ public sealed class PlanTests
     [DataRow("""{"ortquant_plan": 1, "weights": 3}""", "weights is 3; it must be a list")]
     [DataRow("""{"ortquant_plan": 1, "weights": [], "wieghts": []}""", "wieghts is not known; the members here are emit, ortquant_plan, skipped, target, transforms, weights")]
     [DataRow("""{"ortquant_plan": 1, "target": "tpu", "weights": []}""", "target is 'tpu'; it must be one of cpu, cuda")]
-    [DataRow("""{"ortquant_plan": 1, "transforms": [{"transform": "magic"}], "weights": []}""", "transforms[0].transform is 'magic'; it must be one of inline-functions, simplify-shapes, merge-adapter, float32-activations, rotate-inputs, share-embedding, attach-adapter, merge-linears")]
+    [DataRow("""{"ortquant_plan": 1, "transforms": [{"transform": "magic"}], "weights": []}""", "transforms[0].transform is 'magic'; it must be one of inline-functions, simplify-shapes, fuse-attention, merge-adapter, float32-activations, fuse-norms, rotate-inputs, share-embedding, attach-adapter, merge-linears")]
     [DataRow("""{"ortquant_plan": 1, "transforms": [{"transform": "merge-linears", "weights": ["a", "b"]}], "weights": []}""", "merge-linears names weight 'a', which has no entry in the plan")]
     [DataRow("""{"ortquant_plan": 1, "weights": [{"name": "q", "nodes": [], "scheme": "grup", "parameters": {}}]}""", "weights[0] ('q'): scheme is 'grup'; it must be one of group")]
     [DataRow("""{"ortquant_plan": 1, "weights": [{"name": "q", "nodes": [], "scheme": "group", "parameters": {"bits": 5}}]}""", "weights[0] ('q'): bits is 5")]
