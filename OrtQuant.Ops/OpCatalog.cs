@@ -12,5 +12,5 @@ public static class OpCatalog
 
     /// <summary>Those of all schemes, and the others.</summary>
     public static IReadOnlyList<OpDescription> All { get; } =
-        [.. SchemeCatalog.All.SelectMany(scheme => new[] { scheme.Op, scheme.GatherOp }).OfType<OpDescription>(), .. Others];
+        [.. SchemeCatalog.All.SelectMany(scheme => scheme.Ops), .. Others];
 }
