@@ -27,11 +27,12 @@ internal sealed class PlanArguments
     private readonly Option<string> _scheme = OneOf("--scheme", "group", "How weights are held", [.. SchemeCatalog.All.Select(scheme => scheme.Name)]);
     private readonly AllocationArguments _allocation = new();
     private readonly Option<int?> _headBits = Number("--head-bits", "B", "Bits of the language-model head and of embeddings (default: 8).");
-    private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32; scheme dual: 128).");
+    private readonly Option<int?> _groupSize = Number("--group-size", "G", "Consecutive weights that share a scale; -1 for a whole row (default: 32; scheme dual: 128, lut: 64).");
     private readonly Option<int?> _activationBits = Number("--activation-bits", "B", "Scheme smooth: bits of quantized activations, 4 or 8 (default: 4).");
     private readonly Option<int?> _smoothSize = Number("--smooth-size", "G", "Scheme smooth: activations of a token that are divided by one maximum (default: the group size, 128 for whole rows).");
     private readonly Option<string?> _smoothScope = OneOfOrNone("--smooth-scope", "Scheme smooth: tokens over which that maximum is taken (default: token)", "call", "token", "none");
     private readonly Option<string> _rotate = OneOf("--rotate", "none", "Activations that are rotated by a Hadamard transform: none, or the inputs of down projections", "none", "down");
+    private readonly Option<string?> _levels = OneOfOrNone("--levels", "Scheme lut: a coefficient for each plane of a group, or evenly spaced levels (default: free)", "free", "uniform");
     private readonly Option<bool> _symmetric = new("--symmetric") { Description = "No zero points (8-bit weights have none anyway)." };
     private readonly Option<string?> _algorithm = OneOfOrNone(
         "--algorithm", "How codes and scales are chosen (default: that of --quality)", [.. QuantizerCatalog.All.Select(quantizer => quantizer.Name)]);
@@ -58,7 +59,7 @@ internal sealed class PlanArguments
     private readonly Option<string?> _plan = new("--plan") { Description = "Do what this plan says: the JSON of 'ortquant plan --json', edited or not.", HelpName = "FILE" };
 
     private IEnumerable<Option> Choices =>
-        [_scheme, .. _allocation.Options, _headBits, _groupSize, _activationBits, _smoothSize, _smoothScope, _rotate, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _noFuse, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
+        [_scheme, .. _allocation.Options, _headBits, _groupSize, _activationBits, _smoothSize, _smoothScope, _rotate, _levels, _symmetric, _quality, _algorithm, _accuracyLevel, _target, _activations, _io, _emit, _embedding, _noMerge, _noSimplify, _noFuse, _adapter, _adapterMode, _adapterPooling, _exclude, _only];
 
     /// <summary>Adds the options to a verb.</summary>
     public void AddTo(Command command)
@@ -123,6 +124,7 @@ internal sealed class PlanArguments
         SmoothSize = arguments.GetValue(_smoothSize),
         SmoothScope = arguments.GetValue(_smoothScope),
         Rotation = arguments.GetValue(_rotate) == "down" ? RotationChoice.Down : RotationChoice.None,
+        Levels = arguments.GetValue(_levels),
         Symmetric = arguments.GetValue(_symmetric),
         Algorithm = Algorithm(arguments),
         AccuracyLevel = arguments.GetValue(_accuracyLevel) switch { "float" or "1" => 1, "0" => 0, "int8" or "4" => 4, _ => null },

@@ -96,6 +96,9 @@ public sealed record PlanOptions
     /// <summary>No zero points; 8-bit weights have none anyway.</summary>
     public bool Symmetric { get; init; }
 
+    /// <summary>Scheme <c>lut</c>: how the levels of a group lie, <c>free</c> or <c>uniform</c>; null for the scheme's default.</summary>
+    public string? Levels { get; init; }
+
     /// <summary>Name of the algorithm that chooses codes and scales.</summary>
     public string Algorithm { get; init; } = "rtn";
 

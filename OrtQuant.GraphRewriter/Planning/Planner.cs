@@ -210,7 +210,7 @@ internal sealed class Planner
 
     /// <summary>The options without those that only the scheme of the other weights knows.</summary>
     private PlanOptions ForHead(PlanOptions options) =>
-        _headScheme == _scheme ? options : options with { ActivationBits = null, SmoothSize = null, SmoothScope = null };
+        _headScheme == _scheme ? options : options with { ActivationBits = null, SmoothSize = null, SmoothScope = null, Levels = null };
 
     /// <summary>What options say of a scheme's parameters at a number of bits.</summary>
     internal static JsonObject ParametersJson(PlanOptions options, int? bits)
@@ -222,6 +222,7 @@ internal sealed class Planner
         if (options.ActivationBits is { } activationBits) json["activation_bits"] = activationBits;
         if (options.SmoothSize is { } smoothSize) json["smooth_size"] = smoothSize;
         if (options.SmoothScope is { } scope) json["smooth_scope"] = scope;
+        if (options.Levels is { } levels) json["levels"] = levels;
         return json;
     }
 
@@ -290,17 +291,23 @@ internal sealed class Planner
         }
     }
 
-    /// <summary>A weight that is quantized already, which scheme group holds whatever the others take, keeps codes, scales and zero points; its nodes keep their accuracy level.</summary>
+    /// <summary>A weight that is quantized already keeps codes, scales and zero points, in scheme group unless the chosen one holds just these; its nodes keep their accuracy level.</summary>
     private void DecideAdopted(MatchedWeight weight, StoredCodes codes)
     {
         var tables = _options.Embedding == EmbeddingChoice.Keep ? [] : weight.Tables;
         var nodes = weight.Linears.Select(linear => linear.Node).Concat(tables.Select(table => table.Node)).ToList();
         var parameters = ForAdapter(weight, codes.Capture().Parameters());
+        IWeightScheme scheme = GroupScheme.Instance;
+        if (tables.Count == 0 && _options.Emit == EmittedOps.OrtQuant && parameters is GroupParameters grouped && _scheme.Holding(grouped) is { } own)
+        {
+            (scheme, parameters) = (_scheme, own);
+        }
+
         var reason = (codes.Layout, _options.Emit) switch
         {
             (CodeLayout.N16, EmittedOps.OrtQuant) => "it is an ortquant op already",
             (CodeLayout.Rows, EmittedOps.Microsoft) => "it is a com.microsoft op already",
-            _ => Obstacle(weight, GroupScheme.Instance, parameters, tables.Count > 0),
+            _ => Obstacle(weight, scheme, parameters, tables.Count > 0),
         };
         if (reason is not null || nodes.Count == 0)
         {
@@ -310,7 +317,7 @@ internal sealed class Planner
         }
 
         var level = weight.Linears is [{ Node: var first }, ..] && first.OpType == "MatMulNBits" ? (first.GetInt("accuracy_level", 0) == 4 ? 4 : 1) : DefaultAccuracyLevel;
-        Add(weight, nodes, GroupScheme.Instance, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay{(_pooled.Contains(weight) ? " but for what the adapter adds" : "")}", PlannedWeight.Adopt, level);
+        Add(weight, nodes, scheme, parameters, $"quantized already: {parameters}, its codes, scales and zero points stay{(_pooled.Contains(weight) ? " but for what the adapter adds" : "")}", PlannedWeight.Adopt, level);
     }
 
     private void Add(

@@ -26,7 +26,7 @@ class Preparer {
     const int64_t M = plan.M;
     const int64_t blocks = request.layout.blocks;
     if (request.level == AccuracyLevel::kInt8) {
-      values_ = buffers.Allocate<uint8_t>(M * depth_);
+      values_ = buffers.Allocate<uint8_t>(M * depth_ / 4 * request.kernels.quad_bytes);
       scales_ = buffers.Allocate<float>(M * blocks);
       offsets_ = buffers.Allocate<int32_t>(M * blocks);
       row_bytes_ = depth_ + 8 * blocks + 64;
@@ -83,7 +83,8 @@ class Preparer {
             .scales = scales_,
             .offsets = offsets_,
             .sums = sums_,
-            .low_rank = low_rank_};
+            .low_rank = low_rank_,
+            .quad_bytes = request_.kernels.quad_bytes};
   }
 
  private:
@@ -103,13 +104,14 @@ class Preparer {
     const Layout& layout = request_.layout;
     const int rows = plan_.Rows(panel);
     const int64_t first = plan_.FirstRow(panel);
-    uint8_t* panel_values = values_ + first * depth_;
+    const ExpandRow expand = request_.kernels.expand_row;
+    uint8_t* panel_values = values_ + first * depth_ / 4 * request_.kernels.quad_bytes;
     float* panel_scales = scales_ + first * layout.blocks;
     int32_t* panel_offsets = offsets_ + first * layout.blocks;
 
     auto* row_scales = reinterpret_cast<float*>(room);
     auto* row_sums = reinterpret_cast<int32_t*>(room + 4 * layout.blocks);
-    const bool in_place = rows == 1;
+    const bool in_place = rows == 1 && expand == nullptr;
     auto* q = reinterpret_cast<int8_t*>(in_place ? panel_values : room + 8 * layout.blocks);
     if (const RowSmoother* smoother = request_.kernels.smoother; smoother != nullptr) {
       smoother->quantize(layout, x, maxima, q, row_scales, row_sums);
@@ -117,7 +119,7 @@ class Preparer {
       request_.kernels.quantize_row(x, layout.K, layout.block_steps * kStepDepth, layout.step_order, q, row_scales,
                                     row_sums);
     }
-    if (!in_place) InterleaveQuads(q, depth_ / 4, rows, r, panel_values);
+    if (!in_place) (expand != nullptr ? expand : InterleaveQuads)(q, depth_ / 4, rows, r, panel_values);
     const int32_t factor = layout.zp == ZeroPointKind::kNone ? -(1 << (layout.bits - 1)) : -1;
     for (int64_t b = 0; b < layout.blocks; ++b) {
       panel_scales[b * rows + r] = row_scales[b];
@@ -184,7 +186,7 @@ const float* FloatInputs::Tensor(const void* data, int64_t count, CallBuffers& b
 
 Int8Panel Activations::Int8(int64_t panel, const Layout& layout) const {
   const int64_t first = plan.FirstRow(panel);
-  return {plan.Rows(panel), values + first * layout.steps * kStepDepth, scales + first * layout.blocks,
+  return {plan.Rows(panel), values + first * layout.steps * kStepDepth / 4 * quad_bytes, scales + first * layout.blocks,
           offsets + first * layout.blocks};
 }
 

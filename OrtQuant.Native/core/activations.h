@@ -46,6 +46,7 @@ struct Activations {
   const int32_t* offsets = nullptr;
   const float* sums = nullptr;
   const float* low_rank = nullptr;  ///< X . A, [M, rank]
+  int quad_bytes = 4;               ///< KernelSet::quad_bytes
 
   Int8Panel Int8(int64_t panel, const Layout& layout) const;
   FloatPanel Float(int64_t panel, const Layout& layout) const;

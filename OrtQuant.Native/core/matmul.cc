@@ -224,7 +224,7 @@ void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const 
                   type};
 
   // Row blocks that stay in L2, then as many output ranges as threads can use.
-  const int64_t row_bytes = layout.steps * kStepDepth * (level == AccuracyLevel::kInt8 ? 1 : 4);
+  const int64_t row_bytes = layout.steps * kStepDepth * (level == AccuracyLevel::kInt8 ? kernels.quad_bytes : 16) / 4;
   const int64_t rows_per_block =
       dequantized ? kMaxRowBlock : std::clamp<int64_t>(kRowBlockBytes / row_bytes, max_rows, kMaxRowBlock);
   const int64_t panels = activations.plan.panels;

@@ -66,7 +66,7 @@ struct TileWeights {
 /// forward stream however many rows there are (rows K apart would fall into the same L1 sets when K is a power of two).
 struct Int8Panel {
   int rows;
-  const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order
+  const uint8_t* values;  ///< [K / 4, rows] quadruples of int8 in Layout::step_order, or what expand_row makes of them
   const float* scales;    ///< [blocks, rows]
   const int32_t*
       offsets;  ///< [blocks, rows]: -sum of the block's values, times 2^(bits-1) when there are no zero points
@@ -108,6 +108,8 @@ struct RowSmoother {
   bool over_call;
 };
 
+/// Puts a quantized row in its place in a panel of `rows` rows, `quads` quadruples as KernelSet::quad_bytes bytes each.
+using ExpandRow = void (*)(const int8_t* q, int64_t quads, int rows, int row, uint8_t* panel);
 /// Halves may have any alignment.
 using HalfToFloatRow = void (*)(const void* in, float* out, int64_t count);
 using FloatToHalfRow = void (*)(const float* in, void* out, int64_t count);
@@ -124,6 +126,8 @@ struct KernelSet {
   HalfToFloatRow half_to_float;
   FloatToHalfRow float_to_half;
   const RowSmoother* smoother = nullptr;  ///< in place of quantize_row
+  int quad_bytes = 4;                     ///< what an Int8Panel holds for a quadruple of a row
+  ExpandRow expand_row = nullptr;         ///< null: the quadruples themselves
 };
 
 /// The kernels of one scheme, by instruction set.

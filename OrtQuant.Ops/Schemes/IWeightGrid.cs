@@ -99,3 +99,27 @@ public interface IRowScaledGrid : IAffineGrid
     /// <summary>The scale of a row.</summary>
     float GetRowScale(long n);
 }
+
+/// <summary>A grid whose groups are <c>w = offset + sum over planes i of alpha_i * (2 c_i - 1)</c>, c_i bit i of the code: for algorithms that solve for the coefficients themselves.</summary>
+public interface IBinaryCodedGrid : IWeightGrid
+{
+    /// <summary>Number of planes, the bits of a code.</summary>
+    int Planes { get; }
+
+    /// <summary>Sets the parameters of a group, rounded to what can be stored.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="g">Group.</param>
+    /// <param name="alphas">Coefficients of the planes, finite; as many as <see cref="Planes"/>.</param>
+    /// <param name="offset">Offset, finite.</param>
+    void SetGroup(long n, int g, ReadOnlySpan<float> alphas, float offset);
+
+    /// <summary>The parameters of a group as they will be stored, widened to float.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="g">Group.</param>
+    /// <param name="alphas">Destination of the coefficients, <see cref="Planes"/> of them.</param>
+    /// <returns>The offset.</returns>
+    float GetGroup(long n, int g, Span<float> alphas);
+
+    /// <summary>The codes of row <paramref name="n"/>, one byte each, <c>[K]</c>; writable.</summary>
+    Span<byte> Codes(long n);
+}

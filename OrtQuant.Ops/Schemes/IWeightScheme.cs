@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using OrtQuant.Descriptions;
+using OrtQuant.Schemes.Group;
 
 namespace OrtQuant.Schemes;
 
@@ -74,6 +75,13 @@ public interface IWeightScheme
     /// bits than the rest: a scheme without <see cref="GatherOp"/>, or of few bits only, names another.
     /// </summary>
     IWeightScheme HeadScheme => this;
+
+    /// <summary>
+    /// The parameters with which this scheme holds a weight of scheme <c>group</c> code by code, so that both dequantize to the same bits: what a weight that is
+    /// quantized already becomes. Null where it cannot, and that weight stays in scheme <c>group</c>. Grids of such parameters are <see cref="IAffineGrid"/>s.
+    /// </summary>
+    /// <param name="parameters">How the weight is quantized.</param>
+    SchemeParameters? Holding(GroupParameters parameters) => null;
 
     /// <summary>An empty grid for one weight: parameters not fitted, codes not chosen.</summary>
     IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters);

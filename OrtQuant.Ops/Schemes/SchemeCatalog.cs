@@ -1,5 +1,6 @@
 using OrtQuant.Schemes.Dual;
 using OrtQuant.Schemes.Group;
+using OrtQuant.Schemes.Lut;
 using OrtQuant.Schemes.Smooth;
 
 namespace OrtQuant.Schemes;
@@ -13,6 +14,7 @@ public static class SchemeCatalog
         GroupScheme.Instance,
         DualScheme.Instance,
         SmoothScheme.Instance,
+        LutScheme.Instance,
     ];
 
     /// <summary>The scheme of that name.</summary>

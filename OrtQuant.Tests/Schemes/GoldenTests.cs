@@ -95,23 +95,40 @@ public sealed class GoldenTests
         return values;
     }
 
-    private static IAffineGrid GridOf(GoldenExample example)
+    private static IWeightGrid GridOf(GoldenExample example)
     {
-        var grid = (IAffineGrid)example.Scheme.CreateGrid(example.Shape, example.Parameters);
-        var (scales, zeroPoints, k) = (example.Floats("group_scales"), example.Floats("group_zero_points"), (int)example.Shape.K);
+        var grid = example.Scheme.CreateGrid(example.Shape, example.Parameters);
         for (var n = 0; n < example.Shape.N; n++)
         {
             if (grid is IRowScaledGrid rows) rows.SetRowScale(n, example.Floats("row_scales")[n]);
-            for (var g = 0; g < grid.GroupCount; g++)
-            {
-                var index = (n * grid.GroupCount) + g;
-                grid.SetGroup(n, g, scales[index], zeroPoints[index]);
-            }
-
-            example.Codes.AsSpan(n * k, k).CopyTo(grid.Codes(n));
+            var k = (int)example.Shape.K;
+            example.Codes.AsSpan(n * k, k).CopyTo(SetGroups(grid, n, example));
         }
 
         return grid;
+    }
+
+    // The parameters of a row; its codes, to be written.
+    private static Span<byte> SetGroups(IWeightGrid grid, int n, GoldenExample example)
+    {
+        switch (grid)
+        {
+            case IAffineGrid affine:
+                var (scales, zeroPoints) = (example.Floats("group_scales"), example.Floats("group_zero_points"));
+                for (var g = 0; g < grid.GroupCount; g++) affine.SetGroup(n, g, scales[(n * grid.GroupCount) + g], zeroPoints[(n * grid.GroupCount) + g]);
+                return affine.Codes(n);
+            case IBinaryCodedGrid binary:
+                var (alphas, offsets) = (example.Floats("group_alphas"), example.Floats("group_offsets"));
+                for (var g = 0; g < grid.GroupCount; g++)
+                {
+                    var group = (n * grid.GroupCount) + g;
+                    binary.SetGroup(n, g, alphas.AsSpan(group * binary.Planes, binary.Planes), offsets[group]);
+                }
+
+                return binary.Codes(n);
+            default:
+                throw new NotSupportedException($"examples cannot set the groups of a {grid.GetType().Name}");
+        }
     }
 
     private static void AssertEqual(IReadOnlyList<byte[]> expected, IReadOnlyList<byte[]> actual, GoldenExample example)
