@@ -63,6 +63,26 @@ internal static class BenchmarkModels
             new(name, (int)type, shape, Data(role, type, shape.Aggregate(1L, (product, size) => product * size), test, random));
     }
 
+    /// <summary>The same case in scheme group: as many bits, as large groups, integer zero points; null where it has no such parameters.</summary>
+    public static OpBenchmarkCase? InGroups(OpBenchmarkCase test)
+    {
+        if (PeerParameters(test) is not { } parameters) return null;
+        try
+        {
+            GroupScheme.Instance.Tensors(test.Shape, parameters);
+        }
+        catch (OrtQuantException)
+        {
+            return null;
+        }
+
+        return test with { Scheme = GroupScheme.Instance, Parameters = parameters };
+    }
+
+    /// <summary>Whether ONNX Runtime 1.29 has table kernels for a case; elsewhere the option that asks for them changes nothing.</summary>
+    public static bool TakesTables(OpBenchmarkCase test) =>
+        PeerParameters(test) is { Bits: 2, GroupSize: > 0 } group && group.GroupSize % 32 == 0 && test.Shape.K % 32 == 0 && test.Shape.N % 128 == 0;
+
     /// <summary>The parameters of scheme group that stand for those of another: as many bits, as large groups, integer zero points.</summary>
     private static GroupParameters? PeerParameters(OpBenchmarkCase test)
     {

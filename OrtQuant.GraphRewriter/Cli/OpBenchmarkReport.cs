@@ -38,14 +38,14 @@ internal sealed class OpBenchmarkReport(Machine machine, string isa, IReadOnlyLi
         }
 
         var width = rows.Max(row => Name(row.Case).Length);
-        text.WriteLine($"{"case".PadRight(width)}  {"us",10}  {"min..max",17}  {"peer us",12}  {"ratio",6}  {"floor us",9}  {"of floor",8}");
+        text.WriteLine($"{"case".PadRight(width)}  {"us",10}  {"min..max",17}  {"peer us",12}  {"ratio",6}  {"floor us",9}  {"of floor",8}  peer");
         foreach (var row in rows)
         {
             var (us, peer) = (1e6 * row.Time.Median, row.PeerTime is { } sample ? $"{1e6 * sample.Median:0.0}" : NotMeasured);
             var floor = row.FloorMicroseconds is { } least ? $"{least,9:0.0}  {100 * least / us,7:0} %" : $"{"-",9}  {"-",8}";
             text.WriteLine(
                 $"{Name(row.Case).PadRight(width)}  {us,10:0.0}  {$"{1e6 * row.Time.Min:0}..{1e6 * row.Time.Max:0}",17}  {peer,12}  " +
-                $"{(row.Ratio is { } ratio ? $"{ratio:0.00}" : "-"),6}  {floor}");
+                $"{(row.Ratio is { } ratio ? $"{ratio:0.00}" : "-"),6}  {floor}  {row.Peer}");
         }
     }
 
@@ -56,7 +56,8 @@ internal sealed class OpBenchmarkReport(Machine machine, string isa, IReadOnlyLi
         page.AppendLine("# CPU benchmarks");
         page.AppendLine();
         page.AppendLine("Written by `ortquant bench ops --markdown FILE`. One product Y [M, N] = X [M, K] . W^T; the weights of a run are");
-        page.AppendLine("many and come from memory; ours and the peer (`com.microsoft::MatMulNBits`) alternate in one process; medians.");
+        page.AppendLine("many and come from memory; ours and the peer alternate in one process; medians.");
+        page.AppendLine($"Peers: {string.Join(", ", rows.Select(row => row.Peer).OfType<string>().Distinct().Select(peer => $"`{peer}`"))}.");
         page.AppendLine("*Ratio* is the peer's time by ours; *floor* the larger of stored bytes / read bandwidth and operations / peak.");
         page.AppendLine();
         page.AppendLine(CultureInfo.InvariantCulture, $"- {machine.Processor}, {machine.Cores} logical processors, {machine.MemoryBytes / 1e9:0.0} GB, {machine.OperatingSystem}");
@@ -66,18 +67,18 @@ internal sealed class OpBenchmarkReport(Machine machine, string isa, IReadOnlyLi
             page.AppendLine(CultureInfo.InvariantCulture, $"- {Describe(roofline)}");
         }
 
-        foreach (var table in rows.GroupBy(row => (row.Case.Shape, row.Case.AccuracyLevel, row.Case.Type, row.Case.Threads)))
+        foreach (var table in rows.GroupBy(row => (row.Case.Shape, row.Case.AccuracyLevel, row.Case.Type, row.Case.Threads, row.Peer)))
         {
-            var (shape, level, type, threads) = table.Key;
+            var (shape, level, type, threads, peer) = table.Key;
             page.AppendLine();
-            page.AppendLine(CultureInfo.InvariantCulture, $"## K = {shape.K}, N = {shape.N}, accuracy level {level}, {TypeName(type)}, {threads} thread{(threads > 1 ? "s" : "")}");
+            page.AppendLine(CultureInfo.InvariantCulture, $"## K = {shape.K}, N = {shape.N}, accuracy level {level}, {TypeName(type)}, {threads} thread{(threads > 1 ? "s" : "")}{(peer is null ? "" : $", beside `{peer}`")}");
             page.AppendLine();
             page.AppendLine("| weights | M | us (min..max) | peer us (min..max) | ratio | floor us | bytes | peer bytes |");
             page.AppendLine("|---|---|---|---|---|---|---|---|");
             foreach (var row in table)
             {
                 page.AppendLine(CultureInfo.InvariantCulture,
-                    $"| {row.Case.Parameters} | {row.Case.M} | {Cell(row.Time)} | {(row.PeerTime is { } peer ? Cell(peer) : NotMeasured)} | " +
+                    $"| {row.Case.Parameters} | {row.Case.M} | {Cell(row.Time)} | {(row.PeerTime is { } time ? Cell(time) : NotMeasured)} | " +
                     $"{(row.Ratio is { } ratio ? $"{ratio:0.00}" : "")} | {row.FloorMicroseconds:0.0} | {row.Case.Bytes} | {row.PeerBytes} |");
             }
         }

@@ -18,7 +18,7 @@ internal sealed class BenchOpsCommand : ToolCommand
         DefaultValueFactory = _ => GroupScheme.Instance.Name,
     };
 
-    private readonly Option<int[]> _bits = ListOption.Integers("--bits", [2, 3, 4, 8], "Widths of a code.", value => value is 2 or 3 or 4 or 8, "2, 3, 4, 8");
+    private readonly Option<int[]> _bits = ListOption.Integers("--bits", [2, 3, 4, 8], "Widths of a code.", value => value is 1 or 2 or 3 or 4 or 8, "1, 2, 3, 4, 8");
     private readonly Option<int[]> _groups = ListOption.Integers(
         "--group-size", [32, 128], "Group sizes; -1 is a whole row.", value => value == -1 || (value >= 16 && int.IsPow2(value)), "powers of two from 16 on, -1");
 
@@ -41,6 +41,14 @@ internal sealed class BenchOpsCommand : ToolCommand
     private readonly Option<int[]> _threads = ListOption.Integers("--threads", [1], "Threads of the sessions.", value => value > 0, "integers from 1 on");
     private readonly Option<int> _repeat = CommonArguments.Positive("--repeat", 5, "Rounds at least; ours and the peer alternate.");
     private readonly Option<string?> _isa = new("--isa") { Description = "Instruction set to force: reference, avx2, avx512.", HelpName = "NAME" };
+    private readonly Option<string?> _spacing = new("--levels") { Description = "Scheme lut: free or uniform levels (default: free).", HelpName = "free|uniform" };
+    private readonly Option<OpBenchmarkPeer[]> _peer = ListOption.Words("--peer", [OpBenchmarkPeer.OnnxRuntime], "What to measure beside: ort (com.microsoft::MatMulNBits), ort-lut (its table kernels, 2 bits), group (our own). (default: ort)", new Dictionary<string, OpBenchmarkPeer>
+    {
+        ["ort"] = OpBenchmarkPeer.OnnxRuntime,
+        ["ort-lut"] = OpBenchmarkPeer.OnnxRuntimeTables,
+        ["group"] = OpBenchmarkPeer.Group,
+    });
+
     private readonly Option<string?> _markdown = new("--markdown") { Description = "Also write the results as a Markdown page.", HelpName = "FILE" };
 
     /// <summary>Declares the verb.</summary>
@@ -51,9 +59,10 @@ internal sealed class BenchOpsCommand : ToolCommand
             "ortquant bench ops --bits 4 --group-size 32 --m 1,16,512 --threads 1,2",
             "ortquant bench ops --shape 4096x11008 --accuracy-level 1,4 --json",
             "ortquant bench ops --scheme dual --group-size 64,128 --m 1,512",
+            "ortquant bench ops --scheme lut --bits 2 --group-size 64 --levels uniform --peer ort,ort-lut,group",
             "ortquant bench ops --markdown docs/benchmarks/cpu.md")
     {
-        foreach (var option in (ReadOnlySpan<Option>)[_scheme, _bits, _groups, _m, _shapes, _zeroPoints, _types, _levels, _threads, _repeat, _isa, _markdown])
+        foreach (var option in (ReadOnlySpan<Option>)[_scheme, _bits, _groups, _m, _shapes, _zeroPoints, _types, _levels, _threads, _repeat, _isa, _spacing, _peer, _markdown])
         {
             Options.Add(option);
         }
@@ -74,13 +83,14 @@ internal sealed class BenchOpsCommand : ToolCommand
             var threads = arguments.GetValue(_threads)!.Distinct().ToArray();
             var before = MeasureRooflines(threads, progress);
             var rows = new List<OpBenchmarkRow>();
-            foreach (var test in cases)
+            var peers = arguments.GetValue(_peer)!;
+            foreach (var (test, peer) in from test in cases from peer in peers select (test, peer))
             {
-                progress.Report(new StageProgress("measuring", rows.Count, cases.Count, OpBenchmarkReport.Name(test)));
-                rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), isa, context.Cancellation));
+                progress.Report(new StageProgress("measuring", rows.Count, cases.Count * peers.Length, OpBenchmarkReport.Name(test)));
+                rows.Add(OpBenchmark.Measure(test, arguments.GetValue(_repeat), isa, peer, context.Cancellation));
             }
 
-            progress.Report(new StageProgress("measuring", cases.Count, cases.Count));
+            progress.Report(new StageProgress("measuring", rows.Count, rows.Count));
             var rooflines = before.Zip(MeasureRooflines(threads, progress), Roofline.Best).ToDictionary(roofline => roofline.Threads);
             return new OpBenchmarkReport(
                 Machine.Describe(), isa ?? OrtQuantRuntime.Isa, [.. rooflines.Values],
@@ -146,11 +156,12 @@ internal sealed class BenchOpsCommand : ToolCommand
         IEnumerable<int?> Given(Option<int[]> option) =>
             arguments.GetResult(option) is { Implicit: false } ? arguments.GetValue(option)!.Select(value => (int?)value) : [null];
 
-        static JsonObject Json(int? bits, int? size)
+        JsonObject Json(int? bits, int? size)
         {
             var json = new JsonObject();
             if (bits is { } width) json["bits"] = width;
             if (size is { } group) json["group_size"] = group;
+            if (arguments.GetValue(_spacing) is { } levels) json["levels"] = levels;
             return json;
         }
     }

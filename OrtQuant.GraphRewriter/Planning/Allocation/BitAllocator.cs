@@ -118,6 +118,19 @@ internal sealed class BitAllocator
     private long Bytes(PackedWeight weight, SchemeParameters parameters) =>
         WeightEncoding.StorageOf(weight, SchemeCatalog.Get(weight.Plan.Scheme), _plan.Emit, parameters).Tensors.Sum(tensor => tensor.ByteLength);
 
+    // Null where the scheme has no such width or group.
+    private SchemeParameters? Parameters(IWeightScheme scheme, int bits, int group)
+    {
+        try
+        {
+            return scheme.Parse(Planner.ParametersJson(_options with { GroupSize = group }, bits));
+        }
+        catch (OrtQuantException)
+        {
+            return null;
+        }
+    }
+
     private AllocationCandidate[] Candidates(PackedWeight weight, CandidateErrors errors)
     {
         var scheme = SchemeCatalog.Get(weight.Plan.Scheme);
@@ -125,11 +138,11 @@ internal sealed class BitAllocator
         var context = new QuantizerContext(weight.Name) { Threads = _options.Threads, CancellationToken = _cancellation };
         int[] groups = _options.GroupSize is { } size ? [size] : [16, 32, 64, 128];
         var candidates = new List<AllocationCandidate>();
-        foreach (var bits in (ReadOnlySpan<int>)[2, 3, 4, 8])
+        foreach (var bits in (ReadOnlySpan<int>)[1, 2, 3, 4, 8])
         {
             foreach (var group in groups)
             {
-                var parameters = scheme.Parse(Planner.ParametersJson(_options with { GroupSize = group }, bits));
+                if (Parameters(scheme, bits, group) is not { } parameters) continue;
                 if (_plan.Emit == EmittedOps.Microsoft && MicrosoftStorage.Obstacle(weight.Shape, parameters, weight.Tables.Count > 0) is not null) continue;
                 candidates.Add(new AllocationCandidate(parameters, Bytes(weight, parameters), errors.Of(algorithm, scheme, parameters, context)));
             }
