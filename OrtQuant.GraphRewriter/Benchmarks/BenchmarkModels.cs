@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Google.Protobuf;
 using Onnx;
 using OrtQuant.Descriptions;
@@ -88,7 +89,10 @@ internal static class BenchmarkModels
     {
         if (test.Parameters is GroupParameters own) return own;
         var json = test.Scheme.ToJson(test.Parameters);
-        return (json["bits"], json["group_size"]) is ({ } bits, { } size) ? new GroupParameters((int)bits, (int)size) : null;
+        if ((json["bits"], json["group_size"]) is not (JsonValue bits, { } size)) return null;
+
+        // Beside widths that are mixed the narrowest.
+        return new GroupParameters(bits.TryGetValue(out int whole) ? whole : (int)bits.GetValue<double>(), (int)size);
     }
 
     private static byte[] Data(TensorRole role, ElementType type, long count, OpBenchmarkCase test, Random random)

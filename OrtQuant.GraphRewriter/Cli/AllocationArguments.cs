@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using OrtQuant.GraphRewriter.Planning.Allocation;
+using OrtQuant.Schemes;
 
 namespace OrtQuant.GraphRewriter.Cli;
 
@@ -12,7 +13,7 @@ internal sealed class AllocationArguments
 
     private readonly Option<double?> _bits = new("--bits")
     {
-        Description = "Bits of a code (default: 4). With a fraction (4.25): stored bits per weight on average, each weight with as many as do most good.",
+        Description = "Bits of a code (default: 4). With a fraction (4.25): stored bits per weight on average, each weight with as many as do most good; with scheme mixed: of every weight.",
         HelpName = "B",
     };
 
@@ -32,15 +33,19 @@ internal sealed class AllocationArguments
     public IEnumerable<Option> Options => [_bits, _maxBytes, _sensitivity];
 
     /// <summary>The bits of every weight; null where none or a budget is given.</summary>
-    public int? UniformBits(ParseResult arguments) => arguments.GetValue(_bits) is { } bits && bits == Math.Floor(bits) ? checked((int)bits) : null;
+    /// <param name="arguments">The command line.</param>
+    /// <param name="scheme">The scheme of the weights.</param>
+    public double? UniformBits(ParseResult arguments, IWeightScheme scheme) => IsBudget(arguments, scheme) ? null : arguments.GetValue(_bits);
 
     /// <summary>The budget; null where every weight has the same bits.</summary>
+    /// <param name="arguments">The command line.</param>
+    /// <param name="scheme">The scheme of the weights.</param>
     /// <exception cref="UsageException">A value that is not permitted, or options that do not go together.</exception>
-    public AllocationOptions? Read(ParseResult arguments)
+    public AllocationOptions? Read(ParseResult arguments, IWeightScheme scheme)
     {
         var bits = arguments.GetValue(_bits);
         if (bits is { } given && !(given is > 0 and <= 32)) throw new UsageException($"--bits is {Text(given)}; it must be above 0 and at most 32");
-        var isBudget = bits is { } value && value != Math.Floor(value);
+        var isBudget = IsBudget(arguments, scheme);
         var maxBytes = arguments.GetValue(_maxBytes) is { } size ? Bytes(size) : (long?)null;
         var sensitivity = arguments.GetValue(_sensitivity);
         if (sensitivity is not (null or "weights" or "measured")) throw new UsageException($"--sensitivity is '{sensitivity}'; it must be one of weights, measured");
@@ -53,6 +58,11 @@ internal sealed class AllocationArguments
         if (bits is { } whole && !isBudget) throw new UsageException($"--bits {Text(whole)} gives every weight {Text(whole)} bits, which leaves --max-bytes nothing to choose; leave one of them out");
         return new AllocationOptions(new BitBudget(bits, maxBytes), sensitivity == "measured" ? SensitivitySource.Measured : SensitivitySource.Weights);
     }
+
+    // A fraction, unless the scheme makes it of every weight; then who asks where bits matter asks for a budget, too.
+    private bool IsBudget(ParseResult arguments, IWeightScheme scheme) =>
+        arguments.GetValue(_bits) is { } bits && bits != Math.Floor(bits)
+        && (!scheme.BitsIncludeEverything || arguments.GetValue(_sensitivity) is not null || arguments.GetValue(_maxBytes) is not null);
 
     /// <summary>A size as the user types it: a number, and a unit or none.</summary>
     /// <exception cref="UsageException">It is none.</exception>

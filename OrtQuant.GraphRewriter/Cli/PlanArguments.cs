@@ -86,7 +86,7 @@ internal sealed class PlanArguments
         }
 
         var options = ReadOptions(arguments);
-        if (_allocation.Read(arguments) is not { } allocation) return (model, _, cancellation) => QuantizationPlan.Create(model, options, cancellation);
+        if (_allocation.Read(arguments, SchemeCatalog.Get(options.Scheme)) is not { } allocation) return (model, _, cancellation) => QuantizationPlan.Create(model, options, cancellation);
         if (Calibration.Statistics(arguments) is { } statistics) allocation = allocation with { Statistics = statistics };
         return (model, progress, cancellation) => AllocatedPlan.Create(model, options, allocation, progress.ForStages(), cancellation);
     }
@@ -98,7 +98,7 @@ internal sealed class PlanArguments
 
     private QualityRecipe Recipe(ParseResult arguments) => arguments.GetValue(_quality) is { } quality
         ? QualityRecipe.Get(quality)
-        : QualityRecipe.Default(_allocation.UniformBits(arguments), Calibration.AreGiven(arguments));
+        : QualityRecipe.Default(_allocation.UniformBits(arguments, SchemeCatalog.Get(arguments.GetValue(_scheme)!)), Calibration.AreGiven(arguments));
 
     /// <summary>The algorithm: named, or that of the recipe.</summary>
     private string Algorithm(ParseResult arguments)
@@ -117,7 +117,7 @@ internal sealed class PlanArguments
     private PlanOptions ReadOptions(ParseResult arguments) => new()
     {
         Scheme = arguments.GetValue(_scheme)!,
-        Bits = _allocation.UniformBits(arguments),
+        Bits = _allocation.UniformBits(arguments, SchemeCatalog.Get(arguments.GetValue(_scheme)!)),
         HeadBits = arguments.GetValue(_headBits),
         GroupSize = arguments.GetValue(_groupSize),
         ActivationBits = arguments.GetValue(_activationBits),

@@ -72,8 +72,8 @@ public sealed record PlanOptions
     /// <summary>Name of the scheme.</summary>
     public string Scheme { get; init; } = "group";
 
-    /// <summary>Bits of a code; null for the scheme's default.</summary>
-    public int? Bits { get; init; }
+    /// <summary>Bits of a code; for schemes that mix widths the stored bits per weight, which may have a fraction. Null for the scheme's default.</summary>
+    public double? Bits { get; init; }
 
     /// <summary>Bits of the language-model head and of embeddings; null for 8.</summary>
     public int? HeadBits { get; init; }

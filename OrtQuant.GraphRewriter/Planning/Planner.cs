@@ -213,10 +213,10 @@ internal sealed class Planner
         _headScheme == _scheme ? options : options with { ActivationBits = null, SmoothSize = null, SmoothScope = null, Levels = null };
 
     /// <summary>What options say of a scheme's parameters at a number of bits.</summary>
-    internal static JsonObject ParametersJson(PlanOptions options, int? bits)
+    internal static JsonObject ParametersJson(PlanOptions options, double? bits)
     {
         var json = new JsonObject();
-        if (bits is { } b) json["bits"] = b;
+        if (bits is { } b) json["bits"] = b == Math.Floor(b) ? JsonValue.Create((int)b) : JsonValue.Create(b);
         if (options.GroupSize is { } size) json["group_size"] = size;
         if (options.Symmetric || bits >= BitsWithoutZeroPoint) json["zero_point"] = "none";
         if (options.ActivationBits is { } activationBits) json["activation_bits"] = activationBits;

@@ -40,7 +40,7 @@ public sealed record QualityRecipe(string Name, string Title, string Algorithm)
     /// <summary>What is taken where the user asks for nothing: <see cref="Balanced"/>, unless there is nothing to gain.</summary>
     /// <param name="bits">Bits of all weights, where the user says so.</param>
     /// <param name="calibrated">Whether there is text, or statistics, to calibrate with.</param>
-    public static QualityRecipe Default(int? bits, bool calibrated) => bits >= ExactBits && !calibrated ? Fast : Balanced;
+    public static QualityRecipe Default(double? bits, bool calibrated) => bits >= ExactBits && !calibrated ? Fast : Balanced;
 
     /// <summary>Whether the algorithm uses statistics of activations.</summary>
     public bool Calibrates => QuantizerCatalog.Get(Algorithm).StatisticsNeeded > StatisticsLevel.None;

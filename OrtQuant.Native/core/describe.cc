@@ -41,6 +41,8 @@ const char* RoleName(TensorRole role) {
       return "RowSum";
     case TensorRole::kChannelOrder:
       return "ChannelOrder";
+    case TensorRole::kSparse:
+      return "Sparse";
     case TensorRole::kBias:
       return "Bias";
     case TensorRole::kLowRankA:

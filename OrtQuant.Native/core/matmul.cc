@@ -49,10 +49,15 @@ TileWeights Tile(const Call& call, int64_t tile) {
   const auto at = [tile](const uint8_t* first, int64_t bytes) {
     return first == nullptr ? nullptr : first + tile * bytes;
   };
-  return {at(call.weights.codes, layout.tile_code_bytes), at(call.weights.scales, layout.tile_scale_bytes),
+  return {at(call.weights.codes, layout.tile_code_bytes),
+          at(call.weights.scales, layout.tile_scale_bytes),
           at(call.weights.zero_points, layout.tile_zero_point_bytes),
           at(call.weights.group_scales, layout.tile_group_scale_bytes),
-          at(call.weights.row_sums, layout.tile_row_sum_bytes)};
+          at(call.weights.row_sums, layout.tile_row_sum_bytes),
+          call.weights.channel_order,
+          at(call.weights.refined, layout.tile_map_bytes),
+          at(call.weights.outlier_positions, layout.tile_outliers),
+          at(call.weights.outlier_values, 2 * layout.tile_outliers)};
 }
 
 /// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.

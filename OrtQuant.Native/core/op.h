@@ -19,8 +19,8 @@ namespace ortq {
 /// An ONNX element type (TensorProto.DataType); models may hold any of them, so this is a number and not an
 /// enumeration.
 using ElementType = int32_t;
-inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kBool = 9, kFloat16 = 10,
-                             kBfloat16 = 16;
+inline constexpr ElementType kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt16 = 5, kInt32 = 6, kInt64 = 7, kBool = 9,
+                             kFloat16 = 10, kBfloat16 = 16;
 
 /// "float32", "uint8", ...; "type 99" for a number that ONNX does not know.
 std::string TypeName(ElementType type);
@@ -37,6 +37,7 @@ enum class TensorRole {
   kZeroPoint,
   kRowSum,
   kChannelOrder,
+  kSparse,
   kBias,
   kLowRankA,
   kLowRankB,

@@ -46,6 +46,10 @@ struct Layout {
   int64_t tile_row_sum_bytes;      ///< of schemes that have sums of each output's weights
   int activation_limit;            ///< largest quantized activation, of schemes with a RowSmoother
   int64_t blocks_per_smooth;       ///< activation blocks that are smoothed together, likewise
+  int64_t refined;                 ///< of schemes in which some groups of a tile have more bits: how many
+  int64_t outliers;                ///< of schemes with sparse weights: how many a row has in each group
+  int64_t tile_map_bytes;          ///< of the bit map of those groups
+  int64_t tile_outliers;           ///< sparse weights of a tile
   /// Order of the activations of a step of 16 k in an Int8Panel: position p holds k = step_order[p]. Shifting a vector
   /// of codes by one field leaves every (8 / bits)-th k, so those stand together.
   uint8_t step_order[kStepDepth];
@@ -60,6 +64,9 @@ struct TileWeights {
   const uint8_t* row_sums = nullptr;      ///< of schemes that have sums of each output's weights
   /// Of schemes that store K in another order: position p holds channel channel_order[p] of X.
   const int32_t* channel_order = nullptr;
+  const uint8_t* refined = nullptr;            ///< of schemes in which some groups have more bits: a bit for each group
+  const uint8_t* outlier_positions = nullptr;  ///< of schemes with sparse weights: a byte each
+  const uint8_t* outlier_values = nullptr;     ///< int16 each
 };
 
 /// Rows of quantized activations, interleaved so that the rows of one k-quadruple are contiguous: kernels then read one

@@ -24,6 +24,9 @@ public enum TensorRole
     /// <summary>Channels of X in the order of the weight's K.</summary>
     ChannelOrder,
 
+    /// <summary>Single weights that are held beside the packed ones: where they are, or what they add.</summary>
+    Sparse,
+
     /// <summary>Bias <c>[N]</c>, added to the product.</summary>
     Bias,
 

@@ -68,8 +68,13 @@ public interface IWeightGrid : IDisposable
 /// </summary>
 public interface IAffineGrid : IWeightGrid
 {
-    /// <summary>Largest code, <c>2^bits - 1</c>.</summary>
+    /// <summary>Largest code of any group, <c>2^bits - 1</c>.</summary>
     int MaxCode { get; }
+
+    /// <summary>Largest code of a group; the same for all rows of a <see cref="IWeightGrid.RowBlock"/>.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="g">Group.</param>
+    int MaxCodeOf(long n, int g) => MaxCode;
 
     /// <summary>Sets the parameters of a group, rounded to what can be stored.</summary>
     /// <param name="n">Row.</param>
@@ -122,4 +127,22 @@ public interface IBinaryCodedGrid : IWeightGrid
 
     /// <summary>The codes of row <paramref name="n"/>, one byte each, <c>[K]</c>; writable.</summary>
     Span<byte> Codes(long n);
+}
+
+/// <summary>
+/// An affine grid that holds a few weights by numbers of their own beside the groups, and whose groups need not have the same width. Both are chosen by
+/// <see cref="IWeightGrid.FitRows"/>, for which the importance therefore matters, and stay. <see cref="IWeightGrid.Round"/> sets outliers to what their groups leave.
+/// </summary>
+public interface ISparseGrid : IAffineGrid
+{
+    /// <summary>Whether a position is held by a number of its own: (nearly) any value.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="k">Position.</param>
+    bool IsOutlier(long n, int k);
+
+    /// <summary>Makes an outlier, together with its code and the parameters of its group as they are now, stand for the nearest to a value.</summary>
+    /// <param name="n">Row.</param>
+    /// <param name="k">Position, of an outlier.</param>
+    /// <param name="value">The value.</param>
+    void SetOutlier(long n, int k, float value);
 }

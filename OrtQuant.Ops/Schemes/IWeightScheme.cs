@@ -83,6 +83,12 @@ public interface IWeightScheme
     /// <param name="parameters">How the weight is quantized.</param>
     SchemeParameters? Holding(GroupParameters parameters) => null;
 
+    /// <summary>
+    /// Whether the parameter <c>bits</c> is the stored bits per weight, scales and all, and may have a fraction: such a scheme mixes widths within a weight, and
+    /// a user's fractional bits are its own to meet.
+    /// </summary>
+    bool BitsIncludeEverything => false;
+
     /// <summary>An empty grid for one weight: parameters not fitted, codes not chosen.</summary>
     IWeightGrid CreateGrid(WeightShape shape, SchemeParameters parameters);
 

@@ -1,6 +1,7 @@
 using OrtQuant.Schemes.Dual;
 using OrtQuant.Schemes.Group;
 using OrtQuant.Schemes.Lut;
+using OrtQuant.Schemes.Mixed;
 using OrtQuant.Schemes.Smooth;
 
 namespace OrtQuant.Schemes;
@@ -15,6 +16,7 @@ public static class SchemeCatalog
         DualScheme.Instance,
         SmoothScheme.Instance,
         LutScheme.Instance,
+        MixedScheme.Instance,
     ];
 
     /// <summary>The scheme of that name.</summary>

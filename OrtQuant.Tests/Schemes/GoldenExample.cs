@@ -32,7 +32,8 @@ public sealed class GoldenExample
             _fields[key!] = _fields.TryGetValue(key!, out var before) ? [.. before, .. values] : values;
             if (!_fields.ContainsKey("shape"))
             {
-                parameters[key!] = int.TryParse(values[0], CultureInfo.InvariantCulture, out var number) ? number : values[0];
+                parameters[key!] = int.TryParse(values[0], CultureInfo.InvariantCulture, out var number) ? number
+                    : double.TryParse(values[0], CultureInfo.InvariantCulture, out var real) ? real : values[0];
             }
         }
 

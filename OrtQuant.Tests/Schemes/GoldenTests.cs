@@ -1,5 +1,6 @@
 using OrtQuant.Descriptions;
 using OrtQuant.Schemes;
+using OrtQuant.Schemes.Mixed;
 
 namespace OrtQuant.Tests.Schemes;
 
@@ -98,6 +99,7 @@ public sealed class GoldenTests
     private static IWeightGrid GridOf(GoldenExample example)
     {
         var grid = example.Scheme.CreateGrid(example.Shape, example.Parameters);
+        if (grid is MixedGrid mixed) Prepare(mixed, example);
         for (var n = 0; n < example.Shape.N; n++)
         {
             if (grid is IRowScaledGrid rows) rows.SetRowScale(n, example.Floats("row_scales")[n]);
@@ -128,6 +130,25 @@ public sealed class GoldenTests
                 return binary.Codes(n);
             default:
                 throw new NotSupportedException($"examples cannot set the groups of a {grid.GetType().Name}");
+        }
+    }
+
+    // What scheme mixed chooses for rows and tiles: widths, scales of blocks, outliers.
+    private static void Prepare(MixedGrid grid, GoldenExample example)
+    {
+        var refined = example.Floats("refined_groups");
+        for (var i = 0; i < refined.Length; i++) grid.Refined(i / grid.GroupCount)[i % grid.GroupCount] = refined[i] != 0;
+        var (blocks, slots) = (grid.Geometry.Blocks, grid.Geometry.Outliers);
+        var scales = example.Floats("block_scales");
+        for (var i = 0; i < scales.Length; i++) grid.Scales(i / blocks)[i % blocks] = scales[i];
+        if (!example.Has("outliers_at")) return;
+        foreach (var triple in example.Floats("outliers_at").Chunk(3))
+        {
+            var (n, k) = ((long)triple[0], (int)triple[1]);
+            var block = k / grid.Geometry.BlockSize;
+            var slot = (block * slots) + grid.Positions(n).Slice(block * slots, slots).IndexOf(MixedGrid.Unused);
+            grid.Positions(n)[slot] = (short)(k - (block * grid.Geometry.BlockSize));
+            grid.Outliers(n)[slot] = (short)triple[2];
         }
     }
 

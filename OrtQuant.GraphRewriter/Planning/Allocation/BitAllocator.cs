@@ -17,6 +17,9 @@ internal delegate IWeightSensitivity SensitivityFactory(IReadOnlyDictionary<Allo
 /// </summary>
 internal sealed class BitAllocator
 {
+    // Where widths are mixed within a weight bits are stored ones, and any number will do.
+    private static readonly double[] CodeBits = [1, 2, 3, 4, 8], StoredBits = [2.3, 2.5, 2.7, 2.9, 3.1, 3.4, 3.8, 4.3];
+
     // Each correction costs a copy of the graph.
     private const int MostRounds = 12;
 
@@ -118,19 +121,6 @@ internal sealed class BitAllocator
     private long Bytes(PackedWeight weight, SchemeParameters parameters) =>
         WeightEncoding.StorageOf(weight, SchemeCatalog.Get(weight.Plan.Scheme), _plan.Emit, parameters).Tensors.Sum(tensor => tensor.ByteLength);
 
-    // Null where the scheme has no such width or group.
-    private SchemeParameters? Parameters(IWeightScheme scheme, int bits, int group)
-    {
-        try
-        {
-            return scheme.Parse(Planner.ParametersJson(_options with { GroupSize = group }, bits));
-        }
-        catch (OrtQuantException)
-        {
-            return null;
-        }
-    }
-
     private AllocationCandidate[] Candidates(PackedWeight weight, CandidateErrors errors)
     {
         var scheme = SchemeCatalog.Get(weight.Plan.Scheme);
@@ -138,15 +128,29 @@ internal sealed class BitAllocator
         var context = new QuantizerContext(weight.Name) { Threads = _options.Threads, CancellationToken = _cancellation };
         int[] groups = _options.GroupSize is { } size ? [size] : [16, 32, 64, 128];
         var candidates = new List<AllocationCandidate>();
-        foreach (var bits in (ReadOnlySpan<int>)[1, 2, 3, 4, 8])
+        OrtQuantException? refusal = null;
+        foreach (var bits in scheme.BitsIncludeEverything ? StoredBits : CodeBits)
         {
             foreach (var group in groups)
             {
-                if (Parameters(scheme, bits, group) is not { } parameters) continue;
+                SchemeParameters parameters;
+                try
+                {
+                    parameters = scheme.Parse(Planner.ParametersJson(_options with { GroupSize = group }, bits));
+                }
+                catch (OrtQuantException exception)
+                {
+                    // A width or a group that this scheme does not have.
+                    refusal = exception;
+                    continue;
+                }
+
                 if (_plan.Emit == EmittedOps.Microsoft && MicrosoftStorage.Obstacle(weight.Shape, parameters, weight.Tables.Count > 0) is not null) continue;
                 candidates.Add(new AllocationCandidate(parameters, Bytes(weight, parameters), errors.Of(algorithm, scheme, parameters, context)));
             }
         }
+
+        if (candidates.Count == 0 && refusal is not null) throw refusal;
 
         // Of what is no smaller and no better than another, nothing is to be had.
         return [.. candidates.Where(one => !candidates.Exists(other => other != one && other.Bytes <= one.Bytes && other.Error <= one.Error && (other.Bytes, other.Error) != (one.Bytes, one.Error)))];

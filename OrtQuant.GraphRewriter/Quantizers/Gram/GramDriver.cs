@@ -31,8 +31,8 @@ internal static class GramDriver
             var solvers = new ConcurrentBag<TileSolver>();
             return Run(weight, grid, context, (n0, count, values) =>
             {
-                // Names what cannot be held, and fixes what groups share.
-                grid.FitRows(n0, count, values, []);
+                // Names what cannot be held, and fixes what groups share: with outliers, or widths that differ, the inputs decide about that.
+                grid.FitRows(n0, count, values, affine is ISparseGrid ? diagonal : []);
                 if (!solvers.TryTake(out var solver)) solver = new TileSolver(problem, options, affine, freedom);
                 for (var done = 0; done < count; done += Lanes.Count)
                 {

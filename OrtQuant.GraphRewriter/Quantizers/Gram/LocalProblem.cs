@@ -12,9 +12,19 @@ namespace OrtQuant.GraphRewriter.Quantizers.Gram;
 internal sealed class LocalProblem(int largestGroup)
 {
     private readonly float[] _position = new float[Lanes.Count * largestGroup];
+    private readonly float[] _outlierImages = new float[Lanes.Count * largestGroup];
 
     /// <summary>v, <c>[length, 16]</c>.</summary>
     public float[] Targets { get; } = new float[Lanes.Count * largestGroup];
+
+    /// <summary>
+    /// Where a position is held by a number of its own all bits, else none, <c>[length, 16]</c>: then w' there is the optimum that the errors before it leave, whatever
+    /// its code, and the group is fitted to the others. Null where there are no such positions.
+    /// </summary>
+    public float[]? Outliers { get; init; }
+
+    /// <summary>w' of the last <see cref="Choose"/>, <c>[length, 16]</c>; only where there can be outliers.</summary>
+    public float[] Values { get; } = new float[Lanes.Count * largestGroup];
 
     /// <summary>v M, <c>[length, 16]</c>, made by <see cref="Prepare"/>.</summary>
     public float[] TargetImages { get; } = new float[Lanes.Count * largestGroup];
@@ -25,7 +35,7 @@ internal sealed class LocalProblem(int largestGroup)
     /// <summary><c>(v - w') M</c> of the last <see cref="Choose"/>.</summary>
     public float[] Residuals { get; } = new float[Lanes.Count * largestGroup];
 
-    /// <summary>Lowest and highest v of each lane.</summary>
+    /// <summary>Lowest and highest v of each lane, outliers apart.</summary>
     public float[] Lowest { get; } = new float[Lanes.Count];
 
     /// <inheritdoc cref="Lowest"/>
@@ -40,9 +50,18 @@ internal sealed class LocalProblem(int largestGroup)
             var (lowest, highest) = (Vector256.Create(float.PositiveInfinity), Vector256.Create(float.NegativeInfinity));
             for (var j = 0; j < m.Length; j++)
             {
-                var value = Vector256.LoadUnsafe(ref v, (nuint)((j * Lanes.Count) + half));
-                lowest = Vector256.Min(lowest, value);
-                highest = Vector256.Max(highest, value);
+                var at = (nuint)((j * Lanes.Count) + half);
+                var value = Vector256.LoadUnsafe(ref v, at);
+                if (Outliers is null)
+                {
+                    lowest = Vector256.Min(lowest, value);
+                    highest = Vector256.Max(highest, value);
+                    continue;
+                }
+
+                var isOutlier = Vector256.LoadUnsafe(ref MemoryMarshal.GetArrayDataReference(Outliers), at);
+                lowest = Vector256.Min(lowest, Vector256.ConditionalSelect(isOutlier, lowest, value));
+                highest = Vector256.Max(highest, Vector256.ConditionalSelect(isOutlier, highest, value));
             }
 
             lowest.CopyTo(Lowest, half);
@@ -72,6 +91,7 @@ internal sealed class LocalProblem(int largestGroup)
         var (e0, e1) = (Vector256<float>.Zero, Vector256<float>.Zero);
         var most = Vector256.Create((float)maxCode);
         _position.AsSpan(0, length * Lanes.Count).Clear();
+        if (Outliers is not null) _outlierImages.AsSpan(0, length * Lanes.Count).Clear();
         for (var j = 0; j < length; j++)
         {
             ref var row = ref Unsafe.Add(ref matrix, j * m.Stride);
@@ -85,6 +105,13 @@ internal sealed class LocalProblem(int largestGroup)
             q0.StoreUnsafe(ref q, at);
             q1.StoreUnsafe(ref q, at + 8);
             var (f0, f1) = (v0 - (s0 * (q0 - z0)), v1 - (s1 * (q1 - z1)));
+            if (Outliers is not null)
+            {
+                TakeOut(m, j, -p0 * inverse, -p1 * inverse, ref f0, ref f1);
+                (v0 - f0).StoreUnsafe(ref MemoryMarshal.GetArrayDataReference(Values), at);
+                (v1 - f1).StoreUnsafe(ref MemoryMarshal.GetArrayDataReference(Values), at + 8);
+            }
+
             var (r0, r1) = (Vector256.FusedMultiplyAdd(f0, Vector256.Create(pivot), p0), Vector256.FusedMultiplyAdd(f1, Vector256.Create(pivot), p1));
             r0.StoreUnsafe(ref r, at);
             r1.StoreUnsafe(ref r, at + 8);
@@ -123,6 +150,7 @@ internal sealed class LocalProblem(int largestGroup)
             {
                 var at = (nuint)((j * Lanes.Count) + half);
                 var c = Vector256.LoadUnsafe(ref images, at);
+                if (Outliers is not null) c -= Vector256.LoadUnsafe(ref MemoryMarshal.GetArrayDataReference(_outlierImages), at);
                 var u = (c - Vector256.LoadUnsafe(ref residuals, at)) * inverse;
                 var b = Vector256.Create(ones[j]);
 
@@ -150,6 +178,39 @@ internal sealed class LocalProblem(int largestGroup)
                 zeroPoints[half + lane] = z[lane] + shift;
             }
         }
+    }
+
+    /// <summary>For values that were not chosen by <see cref="Choose"/>: what outliers add to their codes stays as it is in <see cref="Refit"/>.</summary>
+    public void KeepOutliers(in Triangle m, ReadOnlySpan<float> values, ReadOnlySpan<float> codes, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeroPoints)
+    {
+        if (Outliers is null) return;
+        _outlierImages.AsSpan(0, m.Length * Lanes.Count).Clear();
+        Span<float> added = stackalloc float[Lanes.Count];
+        for (var j = 0; j < m.Length; j++)
+        {
+            var any = false;
+            for (var lane = 0; lane < Lanes.Count; lane++)
+            {
+                var at = (j * Lanes.Count) + lane;
+                added[lane] = BitConverter.SingleToInt32Bits(Outliers[at]) == 0 ? 0 : values[at] - (scales[lane] * (codes[at] - zeroPoints[lane]));
+                any |= added[lane] != 0;
+            }
+
+            if (any) Lanes.AddProduct(_outlierImages.AsSpan(j * Lanes.Count, (m.Length - j) * Lanes.Count), added, m.Values, m.Stride, m.Row + j, m.Column + j);
+        }
+    }
+
+    // Errors of outliers at position j: those that leave no residual. What they add to their codes is kept for Refit.
+    private void TakeOut(in Triangle m, int j, Vector256<float> exact0, Vector256<float> exact1, ref Vector256<float> f0, ref Vector256<float> f1)
+    {
+        ref var outliers = ref MemoryMarshal.GetArrayDataReference(Outliers!);
+        var (o0, o1) = (Vector256.LoadUnsafe(ref outliers, (nuint)(j * Lanes.Count)), Vector256.LoadUnsafe(ref outliers, (nuint)(j * Lanes.Count) + 8));
+        if (Vector256.EqualsAll((o0 | o1).AsInt32(), Vector256<int>.Zero)) return;
+        Span<float> added = stackalloc float[Lanes.Count];
+        ((f0 - exact0) & o0).CopyTo(added);
+        ((f1 - exact1) & o1).CopyTo(added[8..]);
+        Lanes.AddProduct(_outlierImages.AsSpan(j * Lanes.Count, (m.Length - j) * Lanes.Count), added, m.Values, m.Stride, m.Row + j, m.Column + j);
+        (f0, f1) = (Vector256.ConditionalSelect(o0, exact0, f0), Vector256.ConditionalSelect(o1, exact1, f1));
     }
 
     private static Vector256<float> Inverse(Vector256<float> scales) =>

@@ -16,6 +16,7 @@ internal sealed class TileSolver
     private readonly GramProblem _problem;
     private readonly GramOptions _options;
     private readonly IAffineGrid _grid;
+    private readonly ISparseGrid? _sparse;
     private readonly ZeroPointFreedom _freedom;
     private readonly LocalProblem _local;
     private readonly float[] _weights;
@@ -26,6 +27,8 @@ internal sealed class TileSolver
     private readonly float[] _zeroPoints;
     private readonly float[] _step;
     private readonly float[] _bestCodes;
+    private readonly float[] _bestValues = [];
+    private readonly float[] _outliers = [];
     private readonly float[] _trialScales = new float[Lanes.Count];
     private readonly float[] _trialZeroPoints = new float[Lanes.Count];
     private readonly float[] _trialErrors = new float[Lanes.Count];
@@ -39,7 +42,8 @@ internal sealed class TileSolver
     {
         (_problem, _options, _grid, _freedom) = (problem, options, grid, freedom);
         var largest = problem.Order.Groups.Max(group => group.Length);
-        _local = new LocalProblem(largest);
+        _sparse = grid as ISparseGrid;
+        _local = new LocalProblem(largest) { Outliers = _sparse is null ? null : new float[largest * Lanes.Count] };
         _weights = new float[problem.K * Lanes.Count];
         _errors = new float[_weights.Length];
         _pull = new float[_weights.Length];
@@ -48,6 +52,9 @@ internal sealed class TileSolver
         _zeroPoints = new float[_scales.Length];
         _step = new float[largest * Lanes.Count];
         _bestCodes = new float[_step.Length];
+        if (_sparse is null) return;
+        _bestValues = new float[_step.Length];
+        _outliers = new float[_weights.Length];
     }
 
     /// <summary>Sum over the rows of <c>e G e^T</c>, with the damped G, after the last <see cref="Quantize"/>.</summary>
@@ -63,6 +70,7 @@ internal sealed class TileSolver
         (_n0, _count) = (n0, count);
         Lanes.Load(targets, count, _problem.Order.Positions, _weights);
         asymmetric?.Move(_weights, _pull);
+        FindOutliers();
         Forward();
         if (_options.Sweeps > 0)
         {
@@ -78,6 +86,24 @@ internal sealed class TileSolver
         Keep();
     }
 
+    private void FindOutliers()
+    {
+        if (_sparse is null) return;
+        for (var j = 0; j < _problem.K; j++)
+        {
+            for (var lane = 0; lane < Lanes.Count; lane++)
+            {
+                var isOutlier = lane < _count && _sparse.IsOutlier(_n0 + lane, _problem.Order.Positions[j]);
+                _outliers[(j * Lanes.Count) + lane] = isOutlier ? BitConverter.Int32BitsToSingle(-1) : 0f;
+            }
+        }
+    }
+
+    private int MaxCodeOf(int i) => _grid.MaxCodeOf(_n0, _problem.Order.Groups[i].Group);
+
+    // The outliers of group i for the local problem.
+    private void Enter(int start, int span) => _outliers.AsSpan(_sparse is null ? 0 : start * Lanes.Count, _sparse is null ? 0 : span).CopyTo(_local.Outliers);
+
     private void Forward()
     {
         Array.Clear(_pull);
@@ -87,6 +113,7 @@ internal sealed class TileSolver
             var (_, start, length) = _problem.Order.Groups[i];
             var m = _problem.FactorBlock(i);
             FreeTargets(m, start);
+            Enter(start, length * Lanes.Count);
             _local.Prepare(m);
 
             // Zero where nothing better is found: weights so large that their squares overflow.
@@ -94,6 +121,7 @@ internal sealed class TileSolver
             Array.Clear(_bestScales);
             Array.Clear(_bestZeroPoints);
             Array.Clear(_bestCodes);
+            Array.Clear(_bestValues);
             Search(i, m, _problem.Ones[i], _options.Starts);
             Take(i);
             Error += TensorPrimitives.Sum<float>(_bestErrors.AsSpan(0, _count));
@@ -141,6 +169,11 @@ internal sealed class TileSolver
         _scales.AsSpan(i * Lanes.Count, Lanes.Count).CopyTo(_bestScales);
         _zeroPoints.AsSpan(i * Lanes.Count, Lanes.Count).CopyTo(_bestZeroPoints);
         _codes.AsSpan(start * Lanes.Count, span).CopyTo(_bestCodes);
+        if (_sparse is not null)
+        {
+            TensorPrimitives.Subtract(_weights.AsSpan(start * Lanes.Count, span), _errors.AsSpan(start * Lanes.Count, span), _bestValues);
+            _local.KeepOutliers(m, _bestValues, _bestCodes, _bestScales, _bestZeroPoints);
+        }
 
         // The same parameters with codes chosen anew, then those that are best for the present codes.
         _bestScales.CopyTo(_trialScales, 0);
@@ -202,6 +235,7 @@ internal sealed class TileSolver
             Lanes.AddProduct(_step.AsSpan((j + 1) * Lanes.Count, (m.Length - j - 1) * Lanes.Count), f, m.Values, m.Stride, j, j + 1);
         }
 
+        Enter(start, span);
         _local.Prepare(m);
         Array.Clear(_bestErrors);
         for (var j = 0; j < span; j++) _bestErrors[j % Lanes.Count] += y[j] * y[j];
@@ -214,7 +248,7 @@ internal sealed class TileSolver
             var shrink = 1f - ((1f - SmallestShrink) * start / Math.Max(1, starts - 1));
             for (var lane = 0; lane < Lanes.Count; lane++)
             {
-                (_trialScales[lane], _trialZeroPoints[lane]) = FromRange(_local.Lowest[lane] * shrink, _local.Highest[lane] * shrink);
+                (_trialScales[lane], _trialZeroPoints[lane]) = FromRange(_local.Lowest[lane] * shrink, _local.Highest[lane] * shrink, MaxCodeOf(i));
             }
 
             Try(i, m, store: true);
@@ -222,9 +256,9 @@ internal sealed class TileSolver
         }
     }
 
-    private (float Scale, float ZeroPoint) FromRange(float lowest, float highest)
+    private (float Scale, float ZeroPoint) FromRange(float lowest, float highest, int maxCode)
     {
-        var maxCode = _grid.MaxCode;
+        if (lowest > highest) return (0, 0);
         if (_freedom == ZeroPointFreedom.Fixed)
         {
             var half = (maxCode + 1) / 2;
@@ -254,7 +288,7 @@ internal sealed class TileSolver
             }
         }
 
-        _local.Choose(m, _trialScales, _trialZeroPoints, _grid.MaxCode, _trialErrors);
+        _local.Choose(m, _trialScales, _trialZeroPoints, MaxCodeOf(i), _trialErrors);
         Span<float> better = stackalloc float[Lanes.Count];
         var any = false;
         for (var lane = 0; lane < Lanes.Count; lane++)
@@ -267,12 +301,19 @@ internal sealed class TileSolver
         }
 
         if (!any) return;
-        ref var from = ref MemoryMarshal.GetArrayDataReference(_local.Codes);
-        ref var to = ref MemoryMarshal.GetArrayDataReference(_bestCodes);
+        Copy(_local.Codes, _bestCodes, better, m.Length);
+        if (_sparse is not null) Copy(_local.Values, _bestValues, better, m.Length);
+    }
+
+    // The lanes that are better.
+    private static void Copy(float[] source, float[] target, ReadOnlySpan<float> better, int length)
+    {
+        ref var from = ref MemoryMarshal.GetArrayDataReference(source);
+        ref var to = ref MemoryMarshal.GetArrayDataReference(target);
         for (var half = 0; half < Lanes.Count; half += 8)
         {
             var mask = Vector256.Create<float>(better[half..(half + 8)]);
-            for (var j = 0; j < m.Length; j++)
+            for (var j = 0; j < length; j++)
             {
                 var at = (nuint)((j * Lanes.Count) + half);
                 Vector256.ConditionalSelect(mask, Vector256.LoadUnsafe(ref from, at), Vector256.LoadUnsafe(ref to, at)).StoreUnsafe(ref to, at);
@@ -292,7 +333,7 @@ internal sealed class TileSolver
         {
             var lane = j % Lanes.Count;
             var at = (start * Lanes.Count) + j;
-            _errors[at] = _weights[at] - (_bestScales[lane] * (codes[j] - _bestZeroPoints[lane]));
+            _errors[at] = _weights[at] - (_sparse is null ? _bestScales[lane] * (codes[j] - _bestZeroPoints[lane]) : _bestValues[j]);
         }
     }
 
@@ -306,8 +347,16 @@ internal sealed class TileSolver
                 var (group, start, length) = _problem.Order.Groups[i];
                 _grid.SetGroup(_n0 + lane, group, _scales[(i * Lanes.Count) + lane], _zeroPoints[(i * Lanes.Count) + lane]);
                 for (var j = start; j < start + length; j++) codes[_problem.Order.Positions[j]] = (byte)_codes[(j * Lanes.Count) + lane];
+                if (_sparse is null) continue;
+                for (var j = start; j < start + length; j++) KeepOutlier(j, lane);
             }
         }
+    }
+
+    private void KeepOutlier(int j, int lane)
+    {
+        var at = (j * Lanes.Count) + lane;
+        if (BitConverter.SingleToInt32Bits(_outliers[at]) != 0) _sparse!.SetOutlier(_n0 + lane, _problem.Order.Positions[j], _weights[at] - _errors[at]);
     }
 }
 

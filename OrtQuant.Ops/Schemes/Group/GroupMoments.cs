@@ -43,6 +43,9 @@ internal readonly struct GroupMoments
         return ((_hq * slope) - (_hv * spread)) / (_h * slope);
     }
 
+    /// <summary>The zero point of least error for these codes and a scale; null if nothing weighs anything.</summary>
+    public double? ZeroPoint(double scale) => _h > 0 ? (_hq - (_hv / scale)) / _h : null;
+
     /// <summary>The scale of least error for these codes and a zero point; 0 if every code is the zero point.</summary>
     public double Scale(double zeroPoint)
     {
