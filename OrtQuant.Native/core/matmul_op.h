@@ -2,13 +2,36 @@
 #pragma once
 
 #include <array>
+#include <memory>
+#include <span>
 #include <utility>
 
+#include "core/error.h"
 #include "core/isa.h"
 #include "core/op.h"
 #include "core/types.h"
 
 namespace ortq {
+
+// What their contracts say alike.
+inline constexpr ElementType kFloats[] = {kFloat32, kFloat16};
+inline constexpr ElementType kBytes[] = {kUint8};
+inline constexpr int64_t kAccuracyLevels[] = {0, 1, 4};
+inline constexpr int64_t kFirstVersion[] = {1};
+inline constexpr InputSpec kXInput = {"X", TensorRole::kActivation, kFloats, "[..., K]"};
+inline constexpr InputSpec kBiasInput = {"bias", TensorRole::kBias, kFloats, "[N]", true};
+inline constexpr InputSpec kLowRankAInput = {"low_rank_a", TensorRole::kLowRankA, kFloats, "[K, r]", true};
+inline constexpr InputSpec kLowRankBInput = {"low_rank_b", TensorRole::kLowRankB, kFloats, "[r, N]", true};
+inline constexpr AttributeSpec kKAttribute = {"K", AttributeKind::kInt};
+inline constexpr AttributeSpec kNAttribute = {"N", AttributeKind::kInt};
+inline constexpr AttributeSpec kBlockSizeAttribute = {"block_size", AttributeKind::kInt};
+inline constexpr AttributeSpec kAccuracyLevelAttribute = {
+    .name = "accuracy_level", .kind = AttributeKind::kInt, .required = false, .values = kAccuracyLevels};
+inline constexpr AttributeSpec kVersionAttribute = {
+    .name = kFormatVersion, .kind = AttributeKind::kInt, .values = kFirstVersion};
+constexpr AttributeSpec LayoutAttribute(std::span<const char* const> layouts) {
+  return {.name = "layout", .kind = AttributeKind::kString, .texts = layouts};
+}
 
 /// The instruction set of a node: that of the session's configuration entry `ortquant.force_isa`, else the active one.
 Isa IsaOf(const NodeView& node);
@@ -87,6 +110,40 @@ class MatMulKernel final : public Kernel {
   NodeEpilogue epilogue_;
   NodeActivations activations_;
   MatMul matmul_;
+};
+
+/// A matmul op: NodeWeights as MatMulKernel takes them, with Constant() besides, which Unpack(weights, float*) of the
+/// scheme dequantizes; MatMul::Create(format, level, isa); Bias, the position of that input.
+template <typename NodeWeights, typename MatMul, size_t Bias>
+struct MatMulOp {
+  static std::unique_ptr<Kernel> Create(const NodeView& node) {
+    NodeWeights weights(node);
+    MatMul matmul = MatMul::Create(weights.format(), LevelOf(node), IsaOf(node));
+    return std::make_unique<MatMulKernel<NodeWeights, MatMul>>(node, std::move(weights), Bias, std::move(matmul));
+  }
+
+  static void UnpackWeights(const NodeView& node, std::span<float> weights) {
+    const NodeWeights stored(node);
+    const auto& format = stored.format();
+    if (weights.size() != static_cast<size_t>(format.N * format.K)) {
+      ThrowInvalid("the output holds ", weights.size(), " floats; required: N * K = ", format.N * format.K);
+    }
+    Unpack(stored.Constant(), weights.data());
+  }
+
+  static constexpr OpSpec Spec(const char* name, std::span<const InputSpec> inputs,
+                               std::span<const AttributeSpec> attributes) {
+    return {
+        .name = name,
+        .since_version = 1,
+        .inputs = inputs,
+        .output = {"Y", kFloats, "[..., N]"},
+        .attributes = attributes,
+        .rule = {OutputRule::LastDimension::kReplaced, "N", nullptr},
+        .create = Create,
+        .unpack = UnpackWeights,
+    };
+  }
 };
 
 }  // namespace ortq

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdint>
 
+#include "core/matmul_op.h"
+#include "schemes/group/matmul.h"
 #include "schemes/group/ops.h"
 #include "schemes/group/weights.h"
 #include "schemes/schemes.h"
@@ -10,16 +12,12 @@
 namespace ortq::group {
 namespace {
 
-constexpr ElementType kFloats[] = {kFloat32, kFloat16};
 constexpr ElementType kCudaFloats[] = {kFloat32, kFloat16, kBfloat16};
-constexpr ElementType kBytes[] = {kUint8};
 constexpr ElementType kZeroPointTypes[] = {kUint8, kFloat32, kFloat16};
 constexpr ElementType kIndexTypes[] = {kInt32, kInt64};
 
 constexpr int64_t kBits[] = {2, 3, 4, 8};
-constexpr int64_t kAccuracyLevels[] = {0, 1, 4};
 constexpr int64_t kOutputTypes[] = {kFloat32, kFloat16};
-constexpr int64_t kFormatVersions[] = {1};
 constexpr const char* kLayouts[] = {"n16"};
 
 constexpr InputSpec kWeightInput = {"W", TensorRole::kPackedWeight, kBytes, "[T, C, 64 * bits]"};
@@ -27,12 +25,7 @@ constexpr InputSpec kScalesInput = {"scales", TensorRole::kScale, kFloats, "[T, 
 constexpr InputSpec kZeroPointsInput = {"zero_points", TensorRole::kZeroPoint, kZeroPointTypes,
                                         "[T, ceil(G * zb / 8), 16] or [T, G, 16]", true};
 
-constexpr AttributeSpec kK = {"K", AttributeKind::kInt};
-constexpr AttributeSpec kN = {"N", AttributeKind::kInt};
 constexpr AttributeSpec kBitsAttribute = {.name = "bits", .kind = AttributeKind::kInt, .values = kBits};
-constexpr AttributeSpec kBlockSize = {"block_size", AttributeKind::kInt};
-constexpr AttributeSpec kLayout = {.name = "layout", .kind = AttributeKind::kString, .texts = kLayouts};
-constexpr AttributeSpec kVersion = {.name = kFormatVersion, .kind = AttributeKind::kInt, .values = kFormatVersions};
 
 template <size_t COUNT>
 constexpr std::array<InputSpec, 7> MatMulInputs(const ElementType (&floats)[COUNT]) {
@@ -50,13 +43,13 @@ constexpr std::array<InputSpec, 7> kMatMulInputs = MatMulInputs(kFloats);
 constexpr std::array<InputSpec, 7> kCudaMatMulInputs = MatMulInputs(kCudaFloats);
 
 constexpr AttributeSpec kMatMulAttributes[] = {
-    kK,
-    kN,
+    kKAttribute,
+    kNAttribute,
     kBitsAttribute,
-    kBlockSize,
-    {.name = "accuracy_level", .kind = AttributeKind::kInt, .required = false, .values = kAccuracyLevels},
-    kLayout,
-    kVersion,
+    kBlockSizeAttribute,
+    kAccuracyLevelAttribute,
+    LayoutAttribute(kLayouts),
+    kVersionAttribute,
 };
 
 constexpr InputSpec kGatherInputs[] = {
@@ -66,34 +59,17 @@ constexpr InputSpec kGatherInputs[] = {
     kZeroPointsInput,
 };
 constexpr AttributeSpec kGatherAttributes[] = {
-    kK,
-    kN,
+    kKAttribute,
+    kNAttribute,
     kBitsAttribute,
-    kBlockSize,
-    kLayout,
-    kVersion,
+    kBlockSizeAttribute,
+    LayoutAttribute(kLayouts),
+    kVersionAttribute,
     {.name = "dtype", .kind = AttributeKind::kInt, .values = kOutputTypes},
 };
 
-void UnpackWeights(const NodeView& node, std::span<float> weights) {
-  const NodeWeights stored(node);
-  const GroupFormat& format = stored.format();
-  if (weights.size() != static_cast<size_t>(format.N * format.K)) {
-    ThrowInvalid("the output holds ", weights.size(), " floats; required: N * K = ", format.N * format.K);
-  }
-  Unpack(stored.Constant(), weights.data());
-}
-
-constexpr OpSpec kMatMul = {
-    .name = "MatMulNBits",
-    .since_version = 1,
-    .inputs = kMatMulInputs,
-    .output = {"Y", kFloats, "[..., N]"},
-    .attributes = kMatMulAttributes,
-    .rule = {OutputRule::LastDimension::kReplaced, "N", nullptr},
-    .create = CreateMatMul,
-    .unpack = UnpackWeights,
-};
+using MatMul = MatMulOp<NodeWeights, MatMulNBits, kBias>;
+constexpr OpSpec kMatMul = MatMul::Spec("MatMulNBits", kMatMulInputs, kMatMulAttributes);
 
 constexpr OpSpec kGather = {
     .name = "GatherNBits",
@@ -103,7 +79,7 @@ constexpr OpSpec kGather = {
     .attributes = kGatherAttributes,
     .rule = {OutputRule::LastDimension::kAppended, "K", "dtype"},
     .create = CreateGather,
-    .unpack = UnpackWeights,
+    .unpack = MatMul::UnpackWeights,
 };
 
 constexpr OpSpec OnCuda(OpSpec spec, std::unique_ptr<Kernel> (*create)(const NodeView& node)) {

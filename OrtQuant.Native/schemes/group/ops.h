@@ -10,7 +10,6 @@ namespace ortq::group {
 /// Position of `bias` among the inputs of MatMulNBits; the low-rank factors follow.
 inline constexpr size_t kBias = 4;
 
-std::unique_ptr<Kernel> CreateMatMul(const NodeView& node);
 std::unique_ptr<Kernel> CreateGather(const NodeView& node);
 
 /// On a CUDA device. Throw Error where there is no CUDA library or no device.

@@ -35,4 +35,9 @@ class NodeWeights {
   bool constant_ = true;
 };
 
+/// w [N, K], in the order of the codes.
+inline void Unpack(const SmoothWeights& weights, float* w) {
+  Unpack(weights.weights, w);
+}
+
 }  // namespace ortq::smooth
