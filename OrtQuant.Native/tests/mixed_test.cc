@@ -13,7 +13,7 @@
 #include "tests/isa_test.h"
 #include "tests/matmul_inputs.h"
 #include "tests/scalars.h"
-#include "tests/thread_pool.h"
+#include "tests/scheme_checks.h"
 
 namespace ortq::testing {
 namespace {
@@ -279,22 +279,12 @@ TEST_P(MixedTest, OneWrongBitIsNoticed) {
 
 TEST_P(MixedTest, SameBitsForAnyNumberOfThreads) {
   for (const int64_t M : {1, 7, 40}) {
+    if (GetParam() == Isa::kReference && M > 7) continue;  // the same driver, and slow
+    Spec spec;
+    spec.format = Format(1000, 300, 32, 1, 1);
+    spec.M = M;
     for (const AccuracyLevel level : kLevels) {
-      if (GetParam() == Isa::kReference && M > 7) continue;  // the same driver, and slow
-      Spec spec;
-      spec.format = Format(1000, 300, 32, 1, 1);
-      spec.M = M;
-      spec.bias = true;
-      spec.rank = 2;
-      Problem problem(spec);
-      const std::vector<float> serial = problem.Run(GetParam(), level);
-      for (const int hint : {0, 2, 8}) {
-        ThreadPool pool(3, hint);
-        EXPECT_EQ(problem.Run(GetParam(), level, pool.parallel()), serial) << spec.Describe() << ", hint " << hint;
-        if (M > 1) {
-          EXPECT_GT(pool.largest_count(), 1u) << "the work was not cut";
-        }
-      }
+      ExpectSameBitsForAnyNumberOfThreads<Problem>(spec, GetParam(), level);
     }
   }
 }
@@ -303,32 +293,17 @@ TEST_P(MixedTest, RowsDoNotDependOnTheirNeighboursAtTheInt8Level) {
   Spec spec;
   spec.format = Format(40, 300, 16, 2, 2);
   spec.M = 29;
-  Problem many(spec);
-  const std::vector<float> all = many.Run(GetParam(), AccuracyLevel::kInt8);
-  spec.M = 1;
-  Problem one(spec);  // the same seed: its row is the first of `many`
-  EXPECT_EQ(std::vector<float>(all.begin(), all.begin() + 40), one.Run(GetParam(), AccuracyLevel::kInt8));
+  ExpectRowsToStandAlone<Problem>(spec, GetParam());
 }
 
 TEST_P(MixedTest, NonFiniteActivationsStayInTheirRow) {
-  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    for (const int64_t M : {1, 3, 30}) {
-      for (const AccuracyLevel level : kLevels) {
-        Spec spec;
-        spec.format = Format(33, 172, 32, 1, 1);
-        spec.M = M;
-        Problem problem(spec);
-        const std::vector<float> clean = problem.Run(GetParam(), level);
-        problem.SetActivation(M / 2, 170, value);
-        const std::vector<float> y = problem.Run(GetParam(), level);
-        for (size_t i = 0; i < y.size(); ++i) {
-          if (static_cast<int64_t>(i) / 33 != M / 2) {
-            EXPECT_EQ(y[i], clean[i]);
-          } else if (problem.Weight(static_cast<int64_t>(i) % 33, 170) != 0 || level == AccuracyLevel::kInt8) {
-            EXPECT_FALSE(std::isfinite(y[i])) << value << ", M " << M;
-          }
-        }
-      }
+  for (const int64_t M : {1, 3, 30}) {
+    Spec spec;
+    spec.format = Format(33, 172, 32, 1, 1);
+    spec.M = M;
+    for (const AccuracyLevel level : kLevels) {
+      ExpectNonFiniteActivationsToStayInTheirRow<Problem>(
+          spec, 170, GetParam(), level, [](const Problem& problem, int64_t n) { return problem.Weight(n, 170) == 0; });
     }
   }
 }

@@ -11,7 +11,7 @@
 #include "schemes/smooth/kernels.h"
 #include "tests/group_problem.h"
 #include "tests/isa_test.h"
-#include "tests/thread_pool.h"
+#include "tests/scheme_checks.h"
 
 namespace ortq::testing {
 namespace {
@@ -214,24 +214,14 @@ TEST_P(SmoothTest, TheOrderOfChannelsMatters) {
 
 TEST_P(SmoothTest, SameBitsForAnyNumberOfThreads) {
   for (const int64_t M : {1, 7, 40}) {
+    if (GetParam() == Isa::kReference && M > 7) continue;  // the same driver, and slow
+    Spec spec;
+    spec.format = {.bits = 4, .N = 1000, .K = 300, .block = 64};
+    spec.M = M;
+    spec.ordered = true;
+    spec.scope = SmoothScope::kCall;
     for (const AccuracyLevel level : kLevels) {
-      if (GetParam() == Isa::kReference && M > 7) continue;  // the same driver, and slow
-      Spec spec;
-      spec.format = {.bits = 4, .N = 1000, .K = 300, .block = 64};
-      spec.M = M;
-      spec.bias = true;
-      spec.rank = 2;
-      spec.ordered = true;
-      spec.scope = SmoothScope::kCall;
-      SmoothProblem problem(spec);
-      const std::vector<float> serial = problem.Run(GetParam(), level);
-      for (const int hint : {0, 2, 8}) {
-        ThreadPool pool(3, hint);
-        EXPECT_EQ(problem.Run(GetParam(), level, pool.parallel()), serial) << spec.Describe() << ", hint " << hint;
-        if (M > 1) {
-          EXPECT_GT(pool.largest_count(), 1u) << "the work was not cut";
-        }
-      }
+      ExpectSameBitsForAnyNumberOfThreads<SmoothProblem>(spec, GetParam(), level);
     }
   }
 }
