@@ -123,8 +123,10 @@ public sealed class ToolProcessTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllBytes(folder.File("tokens"), new byte[4 * 2_000_000]);
+
+        // A shell that runs the tests in the background lets them, and what they start, ignore interrupts.
         using var process = Process.Start(new ProcessStartInfo(
-            "dotnet", [Tool.Assembly, "perplexity", TestFiles.Stories260K, "--tokens", folder.File("tokens"), "--json"])
+            "env", ["--default-signal=INT", "dotnet", Tool.Assembly, "perplexity", TestFiles.Stories260K, "--tokens", folder.File("tokens"), "--json"])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
