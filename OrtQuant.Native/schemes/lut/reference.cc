@@ -55,7 +55,7 @@ void AddBlock(const Layout& layout, const TileWeights& tile, int64_t group, int 
     return;
   }
   int32_t dot = 0;
-  for (int i = 0; i < layout.bits; ++i) dot += ones[i] << i;
+  for (int i = 0; i < kMaxBits; ++i) dot += ones[i] << i;  // 0 for planes that there are not
   const float term = layout.zp == ZeroPointKind::kInteger
                          ? static_cast<float>(dot - static_cast<int32_t>(offset) * sum)
                          : std::fma(offset, static_cast<float>(-sum), static_cast<float>(dot));
