@@ -44,22 +44,6 @@ int64_t Tiles(int64_t N) {
   return (N + kTileOutputs - 1) / kTileOutputs;
 }
 
-TileWeights Tile(const Call& call, int64_t tile) {
-  const Layout& layout = call.layout;
-  const auto at = [tile](const uint8_t* first, int64_t bytes) {
-    return first == nullptr ? nullptr : first + tile * bytes;
-  };
-  return {at(call.weights.codes, layout.tile_code_bytes),
-          at(call.weights.scales, layout.tile_scale_bytes),
-          at(call.weights.zero_points, layout.tile_zero_point_bytes),
-          at(call.weights.group_scales, layout.tile_group_scale_bytes),
-          at(call.weights.row_sums, layout.tile_row_sum_bytes),
-          call.weights.channel_order,
-          at(call.weights.refined, layout.tile_map_bytes),
-          at(call.weights.outlier_positions, layout.tile_outliers),
-          at(call.weights.outlier_values, 2 * layout.tile_outliers)};
-}
-
 /// Where a piece of Y is computed: in place when Y's memory can take whole tiles, else in a buffer of the task.
 class OutputPiece {
  public:
@@ -120,7 +104,7 @@ void MultiplyUnits(const Call& call, Range panels, Range units) {
   for (int64_t u = units.begin; u < units.end; ++u) {
     const int64_t first_tile = u * kUnitTiles;
     const auto tiles = static_cast<int>(std::min<int64_t>(kUnitTiles, Tiles(call.N) - first_tile));
-    const TileWeights first = Tile(call, first_tile);
+    const TileWeights first = TileAt(layout, call.weights, first_tile);
     for (int64_t p = panels.begin; p < panels.end; ++p) {
       const OutputPiece piece(call, call.activations.plan.FirstRow(p), first_tile * kTileOutputs, tiles * kTileOutputs,
                               room);
@@ -147,7 +131,8 @@ void MultiplyDequantized(const Call& call, Range panels, Range tile_pairs) {
   const int64_t last_tile = Tiles(call.N) - 1;
   const auto dequantize = call.kernels.dequantize(layout.bits);
   for (int64_t pair = tile_pairs.begin; pair < tile_pairs.end; ++pair) {
-    const TileWeights tiles[2] = {Tile(call, 2 * pair), Tile(call, std::min(2 * pair + 1, last_tile))};
+    const TileWeights tiles[2] = {TileAt(layout, call.weights, 2 * pair),
+                                  TileAt(layout, call.weights, std::min(2 * pair + 1, last_tile))};
     const OutputPiece piece(call, first_row, pair * kPanelOutputs, kPanelOutputs, room);
     for (int64_t s = 0; s < layout.steps; s += kPanelSteps) {
       const int64_t end = std::min(layout.steps, s + kPanelSteps);
@@ -243,6 +228,27 @@ void TiledMatMul::Run(const TileWeights& first, const Epilogue& epilogue, const 
     const Range outputs = Share(units, ranges, i % ranges);
     (dequantized ? MultiplyDequantized : MultiplyUnits)(call, rows, outputs);
   });
+}
+
+void MultiplyFewRows(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel,
+                     DequantizeKernel dequantize, PanelGemmKernel gemm, float* y, int64_t y_stride) {
+  constexpr int64_t kSteps = 8;
+  alignas(64) float w[kSteps * kStepDepth * kPanelOutputs];
+  alignas(64) float room[kMaxPanelRows * kPanelOutputs];
+  for (int t = 0; t < tiles; t += 2) {
+    const bool pair = t + 1 < tiles;
+    const TileWeights two[2] = {TileAt(layout, first, t), TileAt(layout, first, pair ? t + 1 : t)};
+    float* out = pair ? y + kTileOutputs * t : room;
+    const int64_t stride = pair ? y_stride : kPanelOutputs;
+    for (int64_t step = 0; step < layout.steps; step += kSteps) {
+      const int64_t end = std::min(step + kSteps, layout.steps);
+      dequantize(layout, two, step, end, w);
+      gemm(panel.values + step * kStepDepth * panel.rows, w, (end - step) * kStepDepth, step != 0, out, stride);
+    }
+    for (int r = 0; !pair && r < panel.rows; ++r) {
+      std::memcpy(y + r * y_stride + kTileOutputs * t, room + r * kPanelOutputs, kTileOutputs * sizeof(float));
+    }
+  }
 }
 
 void SetStepOrder(Layout& layout) {

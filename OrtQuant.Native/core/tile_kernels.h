@@ -69,6 +69,29 @@ struct TileWeights {
   const uint8_t* outlier_values = nullptr;     ///< int16 each
 };
 
+/// Tile t, counted from `first`; what the scheme does not have stays null.
+static inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int64_t t) {
+  const auto at = [t](const uint8_t* data, int64_t bytes) { return data == nullptr ? nullptr : data + t * bytes; };
+  return {at(first.codes, layout.tile_code_bytes),
+          at(first.scales, layout.tile_scale_bytes),
+          at(first.zero_points, layout.tile_zero_point_bytes),
+          at(first.group_scales, layout.tile_group_scale_bytes),
+          at(first.row_sums, layout.tile_row_sum_bytes),
+          first.channel_order,
+          at(first.refined, layout.tile_map_bytes),
+          at(first.outlier_positions, layout.tile_outliers),
+          at(first.outlier_values, 2 * layout.tile_outliers)};
+}
+
+/// A kernel that multiplies with one tile at a time.
+template <auto MultiplyTile, typename Panel>
+static void EachTile(const Layout& layout, const TileWeights& first, int tiles, const Panel& panel, float* y,
+                     int64_t y_stride) {
+  for (int t = 0; t < tiles; ++t) {
+    MultiplyTile(layout, TileAt(layout, first, t), panel, y + t * kTileOutputs, y_stride);
+  }
+}
+
 /// Rows of quantized activations, interleaved so that the rows of one k-quadruple are contiguous: kernels then read one
 /// forward stream however many rows there are (rows K apart would fall into the same L1 sets when K is a power of two).
 struct Int8Panel {
@@ -99,6 +122,11 @@ using DequantizeKernel = void (*)(const Layout&, const TileWeights (&tiles)[2], 
 /// y[rows, 32] (+)= x [depth, rows] . w [depth, 32]; y is overwritten when `accumulate` is 0.
 using PanelGemmKernel = void (*)(const float* x, const float* w, int64_t depth, int accumulate, float* y,
                                  int64_t y_stride);
+
+/// A FloatKernel made of the two: for schemes whose float level has no kernel of its own for few rows. A stretch of K
+/// is dequantized at a time that fits the L1 cache.
+void MultiplyFewRows(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel,
+                     DequantizeKernel dequantize, PanelGemmKernel gemm, float* y, int64_t y_stride);
 
 /// Quantizes K floats in blocks of `block`: q has room for whole steps, each in `step_order`, its padding set to 0.
 using QuantizeRow = void (*)(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth],

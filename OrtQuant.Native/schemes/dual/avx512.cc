@@ -15,18 +15,11 @@ namespace {
 
 using group::BroadcastQuad;
 using group::Codes;
-using group::kMaxFloatRows;
 using group::kMaxInt8Rows;
 using group::kTilesAtOnce;
 using group::LoadBytes;
 
 constexpr int kBlockScale = 16;  // bytes from one group of a tile to the next
-
-inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int t) {
-  return {first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes,
-          first.zero_points + t * layout.tile_zero_point_bytes, first.group_scales + t * layout.tile_group_scale_bytes,
-          first.row_sums + t * layout.tile_row_sum_bytes};
-}
 
 inline __m128i LoadSixteen(const uint8_t* bytes, int64_t group) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + group * kBlockScale));
@@ -150,30 +143,6 @@ void Dequantize(const Layout& layout, const TileWeights (&tiles)[2], int64_t ste
   }
 }
 
-/// Few rows at the float level: the same dequantized panel, a stretch of K that fits the L1 cache at a time.
-template <int Rows>
-void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
-                int64_t y_stride) {
-  constexpr int64_t kSteps = 8;
-  alignas(64) float w[kSteps * kStepDepth * kPanelOutputs];
-  alignas(64) float room[Rows * kPanelOutputs];
-  const PanelGemmKernel gemm = group::Avx512Kernels().panel_gemm(Rows);
-  for (int t = 0; t < tiles; t += 2) {
-    const bool pair = t + 1 < tiles;
-    const TileWeights two[2] = {TileAt(layout, first, t), TileAt(layout, first, pair ? t + 1 : t)};
-    float* out = pair ? y + 16 * t : room;
-    const int64_t stride = pair ? y_stride : kPanelOutputs;
-    for (int64_t step = 0; step < layout.steps; step += kSteps) {
-      const int64_t end = step + kSteps < layout.steps ? step + kSteps : layout.steps;
-      Dequantize(layout, two, step, end, w);
-      gemm(panel.values + step * kStepDepth * Rows, w, (end - step) * kStepDepth, step != 0, out, stride);
-    }
-    for (int r = 0; !pair && r < Rows; ++r) {
-      __builtin_memcpy(y + r * y_stride + 16 * t, room + r * kPanelOutputs, 16 * sizeof(float));
-    }
-  }
-}
-
 /// One step and zero point for the row, and the sum of every group, the same operations as the portable code. `block`
 /// is the group.
 void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&step_order)[kStepDepth], int8_t* q,
@@ -217,17 +186,15 @@ void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&step_
   sums[g] = -zero_point;  // the driver negates
 }
 
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
+                int64_t y_stride) {
+  MultiplyFewRows(layout, first, tiles, panel, Dequantize, group::Avx512Kernels().panel_gemm(panel.rows), y, y_stride);
+}
+
 Int8Kernel SelectInt8(int, int rows) {
   static constexpr Int8Kernel kByRows[kMaxInt8Rows] = {Int8Tiles<1>, Int8Tiles<2>,  Int8Tiles<3>,  Int8Tiles<4>,
                                                        Int8Tiles<5>, Int8Tiles<6>,  Int8Tiles<7>,  Int8Tiles<8>,
                                                        Int8Tiles<9>, Int8Tiles<10>, Int8Tiles<11>, Int8Tiles<12>};
-  return kByRows[rows - 1];
-}
-
-FloatKernel SelectFloat(int, int rows) {
-  static constexpr FloatKernel kByRows[kMaxFloatRows] = {FloatTiles<1>, FloatTiles<2>,  FloatTiles<3>,  FloatTiles<4>,
-                                                         FloatTiles<5>, FloatTiles<6>,  FloatTiles<7>,  FloatTiles<8>,
-                                                         FloatTiles<9>, FloatTiles<10>, FloatTiles<11>, FloatTiles<12>};
   return kByRows[rows - 1];
 }
 
@@ -237,7 +204,7 @@ const KernelSet& Avx512Kernels() {
   static const KernelSet kernels = [] {
     KernelSet set = group::Avx512Kernels();
     set.int8_kernel = SelectInt8;
-    set.float_kernel = SelectFloat;
+    set.float_kernel = [](int, int) -> FloatKernel { return FloatTiles; };
     set.dequantize = [](int) -> DequantizeKernel { return Dequantize; };
     set.quantize_row = QuantizeRow;
     return set;

@@ -134,6 +134,22 @@ inline void Unpack(const uint8_t* tile, int64_t step, int half, __m256i (&u)[4])
   }
 }
 
+/// Bits of the lane mask for the first `count` of 8 floats.
+inline __m256i TailMask(int64_t count) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count < 8 ? count : 8)), lanes);
+}
+
+inline __m256 LoadTail(const float* p, int64_t count) {
+  return count >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, TailMask(count));
+}
+
+inline float MaxLane(__m256 v) {
+  __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+
 /// Eight of the 16 floats of a group.
 inline __m256 LoadFloats(const uint8_t* p, int is_half, int half) {
   return is_half ? _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * half)))
@@ -146,12 +162,6 @@ inline __m256i LoadZeroPoints(const uint8_t* tile, int bits, int64_t group, int 
   const uint8_t* p = tile + bit / 8 * kTileOutputs + 8 * half;
   const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   return _mm256_and_si256(_mm256_srl_epi32(bytes, _mm_cvtsi64_si128(bit % 8)), _mm256_set1_epi32((1 << bits) - 1));
-}
-
-inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int t) {
-  const uint8_t* zero_points =
-      layout.zp == ZeroPointKind::kNone ? nullptr : first.zero_points + t * layout.tile_zero_point_bytes;
-  return {first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes, zero_points};
 }
 
 template <int Rows>

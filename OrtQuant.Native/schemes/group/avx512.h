@@ -137,12 +137,6 @@ constexpr int kTilesAtOnce = Rows <= 2   ? 4
                              : Rows <= 6 ? 2
                                          : 1;
 
-inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int t) {
-  const uint8_t* zero_points =
-      layout.zp == ZeroPointKind::kNone ? nullptr : first.zero_points + t * layout.tile_zero_point_bytes;
-  return {first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes, zero_points};
-}
-
 inline __m512i BroadcastQuad(const uint8_t* p) {
   return _mm512_set1_epi32(Load<int>(p));
 }

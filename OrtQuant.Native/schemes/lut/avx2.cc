@@ -21,16 +21,13 @@ namespace {
 
 using group::Load;
 using group::LoadFloats;
+using group::LoadTail;
+using group::MaxLane;
 
 /// Bytes of an octet of one row in a panel: the tables of its two quads.
 constexpr int64_t kTableBytes = 32;
 constexpr int kRowsAtOnce = 4;
 constexpr float kQuadShare = 127.0f / 253.0f;
-
-inline TileWeights TileAt(const Layout& layout, const TileWeights& first, int t) {
-  return {first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes,
-          first.zero_points + t * layout.tile_zero_point_bytes};
-}
 
 inline __m256i Broadcast(const uint8_t* table) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table)));
@@ -284,18 +281,6 @@ void ExpandRow(const int8_t* q, int64_t quads, int rows, int row, uint8_t* panel
   }
 }
 
-inline __m256 LoadTail(const float* p, int64_t count) {
-  if (count >= 8) return _mm256_loadu_ps(p);
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes));
-}
-
-inline float MaxLane(__m256 v) {
-  __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
-}
-
 inline int32_t SumLanes(__m256i v) {
   __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
@@ -418,31 +403,6 @@ DequantizeKernel SelectDequantize(int bits) {
   }
 }
 
-/// Few rows at the float level: a dequantized panel, a stretch of K that fits the L1 cache at a time.
-template <bool Free>
-void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
-                int64_t y_stride) {
-  constexpr int64_t kSteps = 8;
-  alignas(32) float w[kSteps * kStepDepth * kPanelOutputs];
-  alignas(32) float room[group::kMaxFloatRows * kPanelOutputs];
-  const PanelGemmKernel gemm = group::Avx2Kernels().panel_gemm(panel.rows);
-  const DequantizeKernel dequantize = SelectDequantize<Free>(layout.bits);
-  for (int t = 0; t < tiles; t += 2) {
-    const bool pair = t + 1 < tiles;
-    const TileWeights two[2] = {TileAt(layout, first, t), TileAt(layout, first, pair ? t + 1 : t)};
-    float* out = pair ? y + 16 * t : room;
-    const int64_t stride = pair ? y_stride : kPanelOutputs;
-    for (int64_t step = 0; step < layout.steps; step += kSteps) {
-      const int64_t end = step + kSteps < layout.steps ? step + kSteps : layout.steps;
-      dequantize(layout, two, step, end, w);
-      gemm(panel.values + step * kStepDepth * panel.rows, w, (end - step) * kStepDepth, step != 0, out, stride);
-    }
-    for (int r = 0; !pair && r < panel.rows; ++r) {
-      __builtin_memcpy(y + r * y_stride + 16 * t, room + r * kPanelOutputs, 16 * sizeof(float));
-    }
-  }
-}
-
 template <int Bits, bool Free>
 Int8Kernel ByRows(int rows) {
   static constexpr Int8Kernel kByRows[kRowsAtOnce] = {Int8Tiles<Bits, Free, 1>, Int8Tiles<Bits, Free, 2>,
@@ -462,6 +422,13 @@ Int8Kernel SelectInt8(int bits, int rows) {
     default:
       return ByRows<4, Free>(rows);
   }
+}
+
+template <bool Free>
+void FloatTiles(const Layout& layout, const TileWeights& first, int tiles, const FloatPanel& panel, float* y,
+                int64_t y_stride) {
+  MultiplyFewRows(layout, first, tiles, panel, SelectDequantize<Free>(layout.bits),
+                  group::Avx2Kernels().panel_gemm(panel.rows), y, y_stride);
 }
 
 template <bool Free>

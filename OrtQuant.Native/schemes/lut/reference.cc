@@ -98,16 +98,6 @@ void FloatTile(const Layout& layout, const TileWeights& tile, const FloatPanel& 
   }
 }
 
-template <auto MultiplyTile, typename Panel>
-void EachTile(const Layout& layout, const TileWeights& first, int tiles, const Panel& panel, float* y,
-              int64_t y_stride) {
-  for (int t = 0; t < tiles; ++t) {
-    const TileWeights tile{first.codes + t * layout.tile_code_bytes, first.scales + t * layout.tile_scale_bytes,
-                           first.zero_points + t * layout.tile_zero_point_bytes};
-    MultiplyTile(layout, tile, panel, y + t * kTileOutputs, y_stride);
-  }
-}
-
 void QuantizeRow(const float* x, int64_t K, int64_t block, const uint8_t (&)[kStepDepth], int8_t* q, float* scales,
                  int32_t* sums) {
   const int64_t blocks = (K + block - 1) / block;

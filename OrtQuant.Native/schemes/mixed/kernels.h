@@ -30,9 +30,6 @@ Layout MakeLayout(const MixedFormat& format);
 /// Tile 0 of a weight.
 TileWeights FirstTile(const MixedWeights& weights);
 
-/// Tile t behind `first`.
-TileWeights TileAt(const Layout& layout, const TileWeights& first, int64_t t);
-
 /// One matmul with a fixed weight geometry. Immutable and safe to run from several threads at once. Results depend
 /// neither on the number of threads nor on how the work is cut, and at the int8 level not on the instruction set.
 class MixedBitMatMul {

@@ -45,17 +45,6 @@ TileWeights FirstTile(const MixedWeights& weights) {
           .outlier_values = weights.values};
 }
 
-TileWeights TileAt(const Layout& layout, const TileWeights& first, int64_t t) {
-  const auto at = [t](const uint8_t* data, int64_t bytes) { return data == nullptr ? nullptr : data + t * bytes; };
-  return {.codes = at(first.codes, layout.tile_code_bytes),
-          .scales = at(first.scales, layout.tile_scale_bytes),
-          .zero_points = nullptr,
-          .group_scales = at(first.group_scales, layout.tile_group_scale_bytes),
-          .refined = at(first.refined, layout.tile_map_bytes),
-          .outlier_positions = at(first.outlier_positions, layout.tile_outliers),
-          .outlier_values = at(first.outlier_values, 2 * layout.tile_outliers)};
-}
-
 const KernelSet& KernelsFor(Isa isa) {
 #if defined(ORTQUANT_X86_KERNELS)
   return KernelSets{ReferenceKernels, Avx2Kernels, Avx2Kernels}.For(isa);

@@ -63,12 +63,6 @@ void FloatTile(const Layout& layout, const TileWeights& tile, const FloatPanel& 
   }
 }
 
-template <auto MultiplyTile, typename Panel>
-void EachTile(const Layout& layout, const TileWeights& first, int tiles, const Panel& panel, float* y,
-              int64_t y_stride) {
-  for (int t = 0; t < tiles; ++t) MultiplyTile(layout, TileAt(layout, first, t), panel, y + t * kLanes, y_stride);
-}
-
 /// One step for each block of the format, and the sum of every group. `group` is the group.
 void QuantizeRow(const float* x, int64_t K, int64_t group, const uint8_t (&step_order)[kStepDepth], int8_t* q,
                  float* scales, int32_t* sums) {

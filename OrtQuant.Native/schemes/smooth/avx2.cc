@@ -6,17 +6,8 @@
 namespace ortq::smooth {
 namespace {
 
-inline __m256 LoadTail(const float* p, int64_t count) {
-  if (count >= 8) return _mm256_loadu_ps(p);
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes));
-}
-
-inline float MaxLane(__m256 v) {
-  __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
-}
+using group::LoadTail;
+using group::MaxLane;
 
 bool Measure(const Layout& layout, const float* x, float* maxima) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
